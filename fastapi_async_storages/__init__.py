@@ -1,0 +1,54 @@
+"""Files for FastAPI, asynchronous from the socket to the bucket.
+
+Every public name can be imported from here, and loads on first use: importing this package loads
+none of the extras, and next to nothing of the rest.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastapi_async_storages.backends.local import LocalStorage as LocalStorage
+    from fastapi_async_storages.backends.memory import MemoryStorage as MemoryStorage
+    from fastapi_async_storages.backends.s3 import S3Storage as S3Storage
+    from fastapi_async_storages.files import StorageFile as StorageFile
+    from fastapi_async_storages.files import StorageImage as StorageImage
+    from fastapi_async_storages.info import FileInfo as FileInfo
+    from fastapi_async_storages.preconditions import Preconditions as Preconditions
+    from fastapi_async_storages.ranges import ByteRange as ByteRange
+    from fastapi_async_storages.registry import Storages as Storages
+    from fastapi_async_storages.storage import FileReader as FileReader
+    from fastapi_async_storages.storage import Storage as Storage
+
+__version__ = "1.0.0.dev0"
+
+_MODULES = {
+    "ByteRange": "ranges",
+    "FileInfo": "info",
+    "FileReader": "storage",
+    "LocalStorage": "backends.local",
+    "MemoryStorage": "backends.memory",
+    "Preconditions": "preconditions",
+    "S3Storage": "backends.s3",
+    "Storage": "storage",
+    "StorageFile": "files",
+    "StorageImage": "files",
+    "Storages": "registry",
+}
+"""Where each public name is."""
+
+__all__ = ["__version__", *sorted(_MODULES)]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use (PEP 562)."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names too."""
+    return sorted({*globals(), *_MODULES})

@@ -1,0 +1,1 @@
+"""Where the bytes are: one module for each kind of storage."""

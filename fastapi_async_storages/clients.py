@@ -1,0 +1,120 @@
+"""One client for each event loop: opened once, shared by all its tasks, closed with it."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from fastapi_async_storages.completion import complete
+from fastapi_async_storages.exceptions import StorageClosedError
+
+__all__ = ["LoopClients"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenClient(Generic[T]):
+    client: T
+    holder: AsyncGenerator[T, None]
+
+
+@dataclass(slots=True, eq=False)
+class _LoopState(Generic[T]):
+    """What one event loop has of the client."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    opened: _OpenClient[T] | None = None
+    entered: int = 0
+    closed: bool = False
+
+
+class LoopClients(Generic[T]):
+    """The clients of one storage, one for each event loop that uses it.
+
+    A client belongs to the loop in which it was opened (its sockets do), while a storage is often a
+    module's global that serves one loop after the other: tests, ``asyncio.run`` called twice.
+
+    The client is held by an async generator. When nobody closes the storage, the loop itself does:
+    ``asyncio.run``, uvicorn and the test runners call ``loop.shutdown_asyncgens()``, which closes
+    the generator, and with it the client.
+
+    Args:
+        open_client: Returns the context manager that opens and closes a client.
+        storage: How errors name the storage.
+    """
+
+    def __init__(
+        self, open_client: Callable[[], AbstractAsyncContextManager[T]], storage: str
+    ) -> None:
+        self._open_client = open_client
+        self._storage = storage
+        self._states: dict[asyncio.AbstractEventLoop, _LoopState[T]] = {}
+
+    async def get(self) -> T:
+        """Return the client of the running loop, opened now if need be.
+
+        Raises:
+            StorageClosedError: When it was closed in this loop and not entered again.
+        """
+        state = self._get_state()
+        if state.opened is not None:
+            return state.opened.client
+        async with state.lock:  # Many tasks may be the first one; one of them opens.
+            return await self._ensure_open(state)
+
+    async def enter(self) -> None:
+        """Open the client of the running loop; the :meth:`exit` of the last one closes it."""
+        state = self._get_state()
+        async with state.lock:
+            state.closed = False
+            await self._ensure_open(state)
+            state.entered += 1
+
+    async def exit(self) -> None:
+        """Undo one :meth:`enter`."""
+        state = self._get_state()
+        state.entered -= 1
+        if state.entered <= 0:
+            await self.close()
+
+    async def close(self) -> None:
+        """Close the client of the running loop; closing twice does no harm."""
+        state = self._get_state()
+        state.closed, state.entered = True, 0
+        async with state.lock:  # A task that is opening it right now comes to its end first.
+            opened = state.opened
+            if opened is not None and state.closed:
+                await complete(_close(opened.holder))
+
+    async def _ensure_open(self, state: _LoopState[T]) -> T:
+        if state.closed:
+            raise StorageClosedError(
+                f"{self._storage} was closed; open it again with 'async with storage:'.",
+                storage=self._storage,
+            )
+        if state.opened is None:
+            holder = self._hold(state)
+            state.opened = _OpenClient(await anext(holder), holder)
+        return state.opened.client
+
+    async def _hold(self, state: _LoopState[T]) -> AsyncGenerator[T, None]:
+        async with self._open_client() as client:
+            try:
+                yield client
+            finally:
+                state.opened = None  # First, so that nobody is handed a client that is closing.
+
+    def _get_state(self) -> _LoopState[T]:
+        loop = asyncio.get_running_loop()
+        state = self._states.get(loop)
+        if state is None:
+            for other in [other for other in self._states if other.is_closed()]:
+                self._states.pop(other, None)  # A lock holds its loop, so no weak key would do.
+            state = self._states[loop] = _LoopState()
+        return state
+
+
+async def _close(holder: AsyncGenerator[T, None]) -> None:
+    await holder.aclose()

@@ -1,0 +1,63 @@
+"""Work that must come to its end even when the task that awaits it is cancelled.
+
+A thread cannot be cancelled: a task that stopped waiting for one would close or delete files that
+the thread still works on. And a clean-up that is itself cancelled half-way leaves what it should
+have removed. Both are awaited to their end here, and the cancellation is raised after it.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, ParamSpec, TypeVar
+
+import anyio
+import anyio.to_thread
+
+__all__ = ["complete", "run_in_thread"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+async def complete(work: Coroutine[Any, Any, T]) -> T:
+    """Await a coroutine to its end, whatever happens to the current task.
+
+    Args:
+        work: The coroutine; it runs in a task of its own.
+
+    Returns:
+        What the coroutine returned.
+
+    Raises:
+        asyncio.CancelledError: After the end of the work, when the current task was cancelled
+            meanwhile. The result is lost then: work that opens something must keep it where the
+            caller's clean-up finds it.
+    """
+    task = asyncio.ensure_future(work)
+    cancellation: asyncio.CancelledError | None = None
+    # anyio (and so Starlette) repeats a cancellation in every pass of the loop until the task ends;
+    # without the shield, waiting would spin.
+    with anyio.CancelScope(shield=True):
+        while not task.done():
+            try:
+                await asyncio.wait((task,))
+            except asyncio.CancelledError as error:
+                cancellation = error
+    if cancellation is None:
+        return task.result()
+    if not task.cancelled():
+        task.exception()  # Marks it as seen: the cancellation is what the caller must hear of.
+    raise cancellation
+
+
+async def run_in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a blocking function in a worker thread, and wait for it even when cancelled.
+
+    Args:
+        function: The blocking function.
+        *args: Its positional arguments.
+        **kwargs: Its keyword arguments.
+
+    Returns:
+        What the function returned; see :func:`complete` for what a cancellation does to it.
+    """
+    return await complete(anyio.to_thread.run_sync(lambda: function(*args, **kwargs)))

@@ -1,0 +1,209 @@
+"""The error tree: every error that this package raises on purpose.
+
+Each class also inherits the builtin that fits, so ``except FileNotFoundError`` works as well as
+``except NotFoundError``.
+
+    StorageError
+    ├── NotFoundError               (FileNotFoundError)  no such file
+    ├── AlreadyExistsError          (FileExistsError)    ``overwrite=False`` and the name is taken
+    ├── InvalidNameError            (ValueError)         a name that no storage may hold
+    ├── InvalidMetadataError        (ValueError)         metadata that not every backend can hold
+    ├── PreconditionFailedError                          the file is not the version that was meant
+    ├── NotModifiedError                                 the reader already has this version
+    ├── RangeNotSatisfiableError    (ValueError)         no byte of the range exists
+    ├── UploadRefusedError          (ValueError)         the content breaks a rule
+    │   ├── FileTooLargeError                            more bytes than allowed
+    │   ├── FileTooSmallError                            fewer bytes than allowed
+    │   └── TypeNotAllowedError                          a type that is not on the list
+    ├── InvalidImageError           (ValueError)         not an image, or one that may not be opened
+    ├── InvalidSignatureError       (PermissionError)    a link or ticket that we did not sign
+    │   └── LinkExpiredError                             signed by us, too old
+    ├── PermissionDeniedError       (PermissionError)    the backend refuses our credentials
+    ├── BackendError                (OSError)            the backend failed or broke its protocol
+    │   ├── IncompleteReadError                          the body ended before its last byte
+    │   └── BackendUnavailableError (ConnectionError)    down, unreachable or overloaded
+    │       └── BackendTimeoutError (TimeoutError)       no answer in time
+    ├── StorageClosedError          (RuntimeError)       used after ``aclose()``
+    └── ConfigurationError          (RuntimeError)       set up in a way that cannot work
+        └── MissingDependencyError  (ImportError)        an extra is not installed
+
+Messages name the storage and the file; they never hold a credential or a signed URL.
+"""
+
+from datetime import datetime
+
+__all__ = [
+    "AlreadyExistsError",
+    "BackendError",
+    "BackendTimeoutError",
+    "BackendUnavailableError",
+    "ConfigurationError",
+    "FileTooLargeError",
+    "FileTooSmallError",
+    "IncompleteReadError",
+    "InvalidImageError",
+    "InvalidMetadataError",
+    "InvalidNameError",
+    "InvalidSignatureError",
+    "LinkExpiredError",
+    "MissingDependencyError",
+    "NotFoundError",
+    "NotModifiedError",
+    "PermissionDeniedError",
+    "PreconditionFailedError",
+    "RangeNotSatisfiableError",
+    "StorageClosedError",
+    "StorageError",
+    "TypeNotAllowedError",
+    "UploadRefusedError",
+]
+
+
+class StorageError(Exception):
+    """The root of the tree.
+
+    Attributes:
+        storage: Which storage it was, as its ``repr`` (never with a credential), if one was asked.
+        name: Which file it was, if one was asked for.
+    """
+
+    storage: str | None
+    name: str | None
+
+    def __init__(
+        self, message: str, *, storage: str | None = None, name: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.storage = storage
+        self.name = name
+
+
+class NotFoundError(StorageError, FileNotFoundError):
+    """The storage has no file of this name."""
+
+
+class AlreadyExistsError(StorageError, FileExistsError):
+    """The name is taken and the caller asked not to overwrite."""
+
+
+class InvalidNameError(StorageError, ValueError):
+    """The name is empty, absolute, too long, climbs with ``..`` or has control characters."""
+
+
+class InvalidMetadataError(StorageError, ValueError):
+    """The metadata has a key or a size that not every backend can hold."""
+
+
+class PreconditionFailedError(StorageError):
+    """The stored file is not the version that the caller named (an ETag or a date)."""
+
+
+class NotModifiedError(StorageError):
+    """The stored file is the version that the caller already has.
+
+    Attributes:
+        etag: Entity tag of the stored file with its quotes, if the backend told it.
+        last_modified: Aware UTC time of the stored file, if the backend told it.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        storage: str | None = None,
+        name: str | None = None,
+        etag: str | None = None,
+        last_modified: datetime | None = None,
+    ) -> None:
+        super().__init__(message, storage=storage, name=name)
+        self.etag = etag
+        self.last_modified = last_modified
+
+
+class RangeNotSatisfiableError(StorageError, ValueError):
+    """No byte of the range exists in the file.
+
+    Attributes:
+        size: Size of the whole file in bytes, if the backend told it.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        storage: str | None = None,
+        name: str | None = None,
+        size: int | None = None,
+    ) -> None:
+        super().__init__(message, storage=storage, name=name)
+        self.size = size
+
+
+class UploadRefusedError(StorageError, ValueError):
+    """The content of an upload breaks a rule. The message says which, the limit and the value."""
+
+
+class FileTooLargeError(UploadRefusedError):
+    """An upload has more bytes than allowed; it was cut off at the limit.
+
+    Attributes:
+        limit: The most bytes allowed.
+    """
+
+    def __init__(
+        self, message: str, *, limit: int, storage: str | None = None, name: str | None = None
+    ) -> None:
+        super().__init__(message, storage=storage, name=name)
+        self.limit = limit
+
+
+class FileTooSmallError(UploadRefusedError):
+    """An upload has fewer bytes than allowed."""
+
+
+class TypeNotAllowedError(UploadRefusedError):
+    """The type that the bytes prove, or the declared one, is not among the types allowed."""
+
+
+class InvalidImageError(StorageError, ValueError):
+    """The file is not an image, or its header promises more pixels than may be decoded."""
+
+
+class InvalidSignatureError(StorageError, PermissionError):
+    """A signed link or ticket was not made with our key, or was made for another purpose."""
+
+
+class LinkExpiredError(InvalidSignatureError):
+    """A signed link or ticket is ours, and its time is over."""
+
+
+class PermissionDeniedError(StorageError, PermissionError):
+    """The backend refuses what was asked with the credentials that the storage has."""
+
+
+class BackendError(StorageError, OSError):
+    """The backend failed, or gave an answer that its protocol does not allow."""
+
+
+class IncompleteReadError(BackendError):
+    """A body ended before its last byte: what was read so far is not the file."""
+
+
+class BackendUnavailableError(BackendError, ConnectionError):
+    """The backend is down, cannot be reached, or asks to slow down. Trying later may work."""
+
+
+class BackendTimeoutError(BackendUnavailableError, TimeoutError):
+    """The backend gave no answer within the configured time."""
+
+
+class StorageClosedError(StorageError, RuntimeError):
+    """The storage was closed in this event loop and has not been opened again."""
+
+
+class ConfigurationError(StorageError, RuntimeError):
+    """The storage or the app is set up in a way that cannot work. The message says what to do."""
+
+
+class MissingDependencyError(ConfigurationError, ImportError):
+    """A part was used whose extra is not installed. The message has the pip command."""
