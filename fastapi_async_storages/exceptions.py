@@ -14,7 +14,15 @@ Each class also inherits the builtin that fits, so ``except FileNotFoundError`` 
     ├── UploadRefusedError          (ValueError)         the content breaks a rule
     │   ├── FileTooLargeError                            more bytes than allowed
     │   ├── FileTooSmallError                            fewer bytes than allowed
-    │   └── TypeNotAllowedError                          a type that is not on the list
+    │   ├── TypeNotAllowedError                          a type that is not on the list
+    │   ├── TypeMismatchError                            a claim that the bytes belie
+    │   ├── FilenameRefusedError                         the client's file name is not allowed
+    │   │   └── ExtensionNotAllowedError                 an extension that is not on the list
+    │   ├── ImageTooLargeError                           more pixels than allowed
+    │   ├── ImageTooSmallError                           fewer pixels than allowed
+    │   ├── ImageAspectError                             too wide or too high for its other side
+    │   ├── UnreadableImageError    (InvalidImageError)  an image without a header to check
+    │   └── MalwareFoundError                            a virus scanner says no
     ├── InvalidImageError           (ValueError)         not an image, or one that may not be opened
     ├── InvalidSignatureError       (PermissionError)    a link or ticket that we did not sign
     │   └── LinkExpiredError                             signed by us, too old
@@ -31,6 +39,7 @@ Messages name the storage and the file; they never hold a credential or a signed
 """
 
 from datetime import datetime
+from typing import Any
 
 __all__ = [
     "AlreadyExistsError",
@@ -38,14 +47,20 @@ __all__ = [
     "BackendTimeoutError",
     "BackendUnavailableError",
     "ConfigurationError",
+    "ExtensionNotAllowedError",
     "FileTooLargeError",
     "FileTooSmallError",
+    "FilenameRefusedError",
+    "ImageAspectError",
+    "ImageTooLargeError",
+    "ImageTooSmallError",
     "IncompleteReadError",
     "InvalidImageError",
     "InvalidMetadataError",
     "InvalidNameError",
     "InvalidSignatureError",
     "LinkExpiredError",
+    "MalwareFoundError",
     "MissingDependencyError",
     "NotFoundError",
     "NotModifiedError",
@@ -54,7 +69,9 @@ __all__ = [
     "RangeNotSatisfiableError",
     "StorageClosedError",
     "StorageError",
+    "TypeMismatchError",
     "TypeNotAllowedError",
+    "UnreadableImageError",
     "UploadRefusedError",
 ]
 
@@ -140,7 +157,30 @@ class RangeNotSatisfiableError(StorageError, ValueError):
 
 
 class UploadRefusedError(StorageError, ValueError):
-    """The content of an upload breaks a rule. The message says which, the limit and the value."""
+    """The content of an upload breaks a rule. The message says which, the limit and the value.
+
+    Validators of your own raise it, or a subclass.
+
+    Attributes:
+        limit: What the rule allows, as JSON can hold it; ``None`` when it is no plain value.
+        received: What the upload has instead; ``None`` when nobody can tell.
+    """
+
+    limit: Any
+    received: Any
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        limit: object = None,
+        received: object = None,
+        storage: str | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(message, storage=storage, name=name)
+        self.limit = limit
+        self.received = received
 
 
 class FileTooLargeError(UploadRefusedError):
@@ -148,25 +188,96 @@ class FileTooLargeError(UploadRefusedError):
 
     Attributes:
         limit: The most bytes allowed.
+        received: The bytes that were announced, or that had come when it was cut off.
     """
-
-    def __init__(
-        self, message: str, *, limit: int, storage: str | None = None, name: str | None = None
-    ) -> None:
-        super().__init__(message, storage=storage, name=name)
-        self.limit = limit
 
 
 class FileTooSmallError(UploadRefusedError):
-    """An upload has fewer bytes than allowed."""
+    """An upload has fewer bytes than allowed.
+
+    Attributes:
+        limit: The fewest bytes allowed.
+        received: The bytes that came.
+    """
 
 
 class TypeNotAllowedError(UploadRefusedError):
-    """The type that the bytes prove, or the declared one, is not among the types allowed."""
+    """The type that the bytes prove is not among the types allowed.
+
+    Attributes:
+        limit: The media types, or the image formats, that are allowed, as a list.
+        received: The media type, or the format, of the upload.
+    """
+
+
+class TypeMismatchError(UploadRefusedError):
+    """The declared type or the extension says another type than the bytes.
+
+    Attributes:
+        limit: The media type that the bytes prove.
+        received: The media type that was claimed.
+    """
+
+
+class FilenameRefusedError(UploadRefusedError):
+    """The client's file name is missing, too long or of a form that is not allowed.
+
+    Attributes:
+        limit: The most characters, or the pattern.
+        received: The number of characters, or the name.
+    """
+
+
+class ExtensionNotAllowedError(FilenameRefusedError):
+    """The extension of the client's file name is not among those allowed.
+
+    Attributes:
+        limit: The extensions that are allowed, with their dots, as a list.
+        received: The extension, with its dot; empty when there is none.
+    """
+
+
+class ImageTooLargeError(UploadRefusedError):
+    """An image is wider, higher or has more pixels than allowed.
+
+    Attributes:
+        limit: The most pixels allowed.
+        received: The pixels that the image has.
+    """
+
+
+class ImageTooSmallError(UploadRefusedError):
+    """An image is narrower or lower than allowed.
+
+    Attributes:
+        limit: The fewest pixels allowed.
+        received: The pixels that the image has.
+    """
+
+
+class ImageAspectError(UploadRefusedError):
+    """The width of an image is too large or too small for its height.
+
+    Attributes:
+        limit: The width divided by the height that is allowed, as a list of the least and the most.
+        received: The width divided by the height of the image.
+    """
 
 
 class InvalidImageError(StorageError, ValueError):
     """The file is not an image, or its header promises more pixels than may be decoded."""
+
+
+class UnreadableImageError(UploadRefusedError, InvalidImageError):
+    """An upload that should be an image has no header that can be read and checked."""
+
+
+class MalwareFoundError(UploadRefusedError):
+    """A virus scanner found something in the upload.
+
+    Attributes:
+        received: What it found, by the scanner's name for it.
+    """
 
 
 class InvalidSignatureError(StorageError, PermissionError):

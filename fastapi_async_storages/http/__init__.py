@@ -1,0 +1,1 @@
+"""Bytes out: what HTTP says about stored files, and about what went wrong with them."""

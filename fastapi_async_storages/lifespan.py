@@ -1,0 +1,80 @@
+"""The life of the storages: opened before the app takes its first request, closed after its last.
+
+The storages travel in the state of the ASGI lifespan, which the server hands to each request. So
+they reach mounted sub-apps too, whose own lifespan never runs, and two apps in one process never
+see each other's.
+"""
+
+import inspect
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, TypeAlias
+
+from fastapi_async_storages.exceptions import ConfigurationError
+from fastapi_async_storages.registry import Storages
+from fastapi_async_storages.storage import Storage
+
+__all__ = ["STATE_KEY", "storage_lifespan"]
+
+STATE_KEY = "storages"
+"""Where the :class:`Storages` are in the lifespan state: ``request.state.storages``."""
+
+Lifespan: TypeAlias = Callable[[Any], AbstractAsyncContextManager[Mapping[str, Any] | None]]
+"""What ``FastAPI(lifespan=...)`` takes: called with the app, yields state or nothing."""
+
+
+def storage_lifespan(
+    storages: Storages | Storage, inner: Lifespan | None = None, *, check: bool = False
+) -> Callable[[Any], AbstractAsyncContextManager[dict[str, Any]]]:
+    """Return a lifespan that opens the storages when the app starts and closes them when it stops.
+
+    Use it as it is, ``FastAPI(lifespan=storage_lifespan(storages))``, or inside your own lifespan,
+    whose state takes in that of the storages::
+
+        @asynccontextmanager
+        async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
+            async with storage_lifespan(storages)(app) as state:
+                yield {"started_at": datetime.now(UTC), **state}
+
+    An app can be started several times in turn, as test suites do.
+
+    Args:
+        storages: The storages of the app, or its only one.
+        inner: The app's own lifespan. It runs while the storages are open, and its state is merged
+            with theirs.
+        check: Find out at the start whether the storages can work (see :meth:`Storage.check`), so
+            that a wrong key or a missing bucket stops the app, not its first user.
+
+    Raises:
+        ConfigurationError: When ``inner`` is not a context manager.
+        StorageError: At the start of the app, when a storage cannot be opened or fails its check.
+            Everything that was opened before is closed then.
+    """
+    registry = storages if isinstance(storages, Storages) else Storages(storages)
+    if inspect.isasyncgenfunction(inner) or inspect.isgeneratorfunction(inner):
+        raise ConfigurationError(
+            f"The lifespan {inner.__name__} is a bare generator function; decorate it with"
+            " @contextlib.asynccontextmanager."
+        )
+
+    @asynccontextmanager
+    async def lifespan(app: Any) -> AsyncIterator[dict[str, Any]]:
+        async with registry:
+            if check:
+                await registry.check()
+            if inner is None:
+                yield {STATE_KEY: registry}
+                return
+            async with inner(app) as state:
+                yield _merge(state or {}, registry)
+
+    return lifespan
+
+
+def _merge(state: Mapping[str, Any], registry: Storages) -> dict[str, Any]:
+    if STATE_KEY in state:
+        raise ConfigurationError(
+            f"The app's own lifespan has state named {STATE_KEY!r} too, which storage_lifespan"
+            " needs for the storages; give yours another name."
+        )
+    return {**state, STATE_KEY: registry}
