@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from types import MappingProxyType
 
 from fastapi_async_storages.exceptions import InvalidMetadataError
 
@@ -21,8 +20,6 @@ Source: Amazon S3 User Guide, "Working with object metadata": user-defined metad
 _METADATA_KEY = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 RESERVED_METADATA = frozenset({"checksum", "filename", "height", "width"})
 """Metadata keys that :meth:`FileInfo.from_stored` turns into fields of their own."""
-
-_NO_METADATA: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +50,7 @@ class FileInfo:
     width: int | None = None
     height: int | None = None
     cache_control: str | None = None
-    metadata: Mapping[str, str] = field(default=_NO_METADATA, hash=False)
+    metadata: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @classmethod
     def from_stored(
@@ -93,7 +90,7 @@ class FileInfo:
             width=_to_pixels(metadata.get("width")),
             height=_to_pixels(metadata.get("height")),
             cache_control=cache_control,
-            metadata=MappingProxyType(own),
+            metadata=own,
         )
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
+from fastapi_async_storages.exceptions import NotModifiedError, PreconditionFailedError
+
 __all__ = ["ANY_ETAG", "Outcome", "Preconditions"]
 
 ANY_ETAG = "*"
@@ -57,16 +59,45 @@ class Preconditions:
         if self.if_match:
             if not _matches_strongly(self.if_match, etag):
                 return Outcome.FAILED
-        elif self.if_unmodified_since is not None and last_modified is not None:
-            if last_modified.replace(microsecond=0) > self.if_unmodified_since:
-                return Outcome.FAILED
+        elif _is_newer(last_modified, self.if_unmodified_since) is True:
+            return Outcome.FAILED
         if self.if_none_match:
             if _matches_weakly(self.if_none_match, etag):
                 return Outcome.NOT_MODIFIED
-        elif self.if_modified_since is not None and last_modified is not None:
-            if last_modified.replace(microsecond=0) <= self.if_modified_since:
-                return Outcome.NOT_MODIFIED
+        elif _is_newer(last_modified, self.if_modified_since) is False:
+            return Outcome.NOT_MODIFIED
         return Outcome.PROCEED
+
+    def enforce(
+        self, *, etag: str | None, last_modified: datetime | None, storage: str, name: str
+    ) -> None:
+        """Raise unless the stored file is one that the reader wants and does not have.
+
+        Args:
+            etag: Entity tag of the stored file, with its quotes.
+            last_modified: Aware time of its last change.
+            storage: How errors name the storage.
+            name: How errors name the file.
+
+        Raises:
+            PreconditionFailedError: When the file is not a wanted version.
+            NotModifiedError: When the file is a version that the reader has.
+        """
+        outcome = self.evaluate(etag=etag, last_modified=last_modified)
+        if outcome is Outcome.FAILED:
+            raise PreconditionFailedError(
+                f"{name!a} in {storage} is not the version that was asked for.",
+                storage=storage,
+                name=name,
+            )
+        if outcome is Outcome.NOT_MODIFIED:
+            raise NotModifiedError(
+                f"{name!a} in {storage} is the version that the reader has.",
+                storage=storage,
+                name=name,
+                etag=etag,
+                last_modified=last_modified,
+            )
 
 
 def _matches_strongly(wanted: tuple[str, ...], etag: str | None) -> bool:
@@ -83,6 +114,13 @@ def _matches_weakly(wanted: tuple[str, ...], etag: str | None) -> bool:
     return etag is not None and etag.removeprefix("W/") in {
         tag.removeprefix("W/") for tag in wanted
     }
+
+
+def _is_newer(last_modified: datetime | None, than: datetime | None) -> bool | None:
+    """Compare in whole seconds; ``None`` when one of the times is not known."""
+    if last_modified is None or than is None:
+        return None
+    return last_modified.replace(microsecond=0) > than
 
 
 _NONE = Preconditions()

@@ -13,7 +13,7 @@ __all__ = ["ByteRange", "ContentRange", "parse_range_header"]
 # RFC 9110 section 14.1.2: first-pos "-" [last-pos], or "-" suffix-length; OWS around the list's
 # elements. ASCII digits only: `\d` would take other scripts' digits. 19 digits hold any file.
 _RANGE_HEADER = re.compile(
-    r"bytes=[ \t]*(?:([0-9]{1,19})-([0-9]{0,19})|-([0-9]{1,19}))[ \t]*", re.I
+    r"bytes=[ \t]*(?:([0-9]{1,19})-([0-9]{0,19})|-([0-9]{1,19}))[ \t]*", re.IGNORECASE
 )
 
 
