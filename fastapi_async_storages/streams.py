@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from pathlib import Path
+from pathlib import Path
 from typing import BinaryIO, Protocol, TypeAlias
 
 from fastapi_async_storages.completion import run_in_thread
@@ -111,7 +112,7 @@ async def _stream_of(
 async def _open_path(path: os.PathLike[str]) -> AsyncIterator[ByteStream]:
     opened: list[BinaryIO] = []  # Keeps the file for the clean-up when the open is cancelled.
     try:
-        await run_in_thread(lambda: opened.append(Path(path).open("rb")))
+        await run_in_thread(lambda: opened.append(Path(path).open("rb")))  # noqa: SIM115
         async with _open_file(opened[0].read, opened[0]) as stream:
             yield stream
     finally:
