@@ -1,0 +1,1 @@
+"""What tests of an app, or of a storage backend, need: real servers."""

@@ -1,0 +1,42 @@
+"""The servers that the whole suite shares, each started once and only when a test asks for it."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.servers.postgresql import find_binaries, run_postgresql
+from tests.servers.s3 import S3Server, run_s3_server
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """A running S3 server. Leave it running: a test of an outage starts a SeaweedFS of its own."""
+    with run_s3_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3_bucket(s3_server: S3Server) -> str:
+    """The bucket of the session. Tests keep apart by a prefix of their own."""
+    return s3_server.bucket
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """The SQLAlchemy URL of a PostgreSQL database. Tests keep apart by schemas of their own."""
+    binaries = find_binaries()
+    if binaries is None:
+        reason = (
+            "PostgreSQL is not installed: apt-get install postgresql, or put initdb on the PATH"
+        )
+        if "CI" in os.environ:
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with run_postgresql(binaries) as url:
+        yield url

