@@ -41,7 +41,9 @@ class LoopClients(Generic[T]):
     the generator, and with it the client.
 
     Args:
-        open_client: Returns the context manager that opens and closes a client.
+        open_client: Returns the context manager that opens and closes a client. It must not be an
+            async generator (``@asynccontextmanager``): ``shutdown_asyncgens`` closes all of them at
+            the same time, so the client would be closed twice, by both generators at once.
         storage: How errors name the storage.
     """
 

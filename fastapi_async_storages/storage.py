@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias
@@ -367,10 +367,12 @@ class Storage(ABC):
     def __repr__(self) -> str:
         """Name the storage in messages, never with a credential. Called by ``__init__``."""
 
-    @asynccontextmanager
-    async def _open_client(self) -> AsyncIterator[Any]:
-        """Open what all calls in one event loop share; ``await self._clients.get()`` returns it."""
-        yield None
+    def _open_client(self) -> AbstractAsyncContextManager[Any]:
+        """Open what all calls in one event loop share; ``await self._clients.get()`` returns it.
+
+        See :class:`LoopClients`: the context manager must not be an async generator.
+        """
+        return nullcontext()
 
     @abstractmethod
     async def _upload(
