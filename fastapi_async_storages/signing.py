@@ -17,7 +17,7 @@ from fastapi_async_storages.exceptions import (
     LinkExpiredError,
 )
 
-__all__ = ["MIN_SECRET_KEY_BYTES", "SecretKey", "TokenSigner"]
+__all__ = ["EXPIRES_AT", "MIN_SECRET_KEY_BYTES", "SecretKey", "TokenSigner"]
 
 SecretKey = str | Sequence[str]
 """One secret key, or several for rotation: the first signs, all of them verify."""
@@ -29,7 +29,8 @@ Source: RFC 2104 section 3 discourages keys shorter than the hash's output; NIST
 section 5.3.2 sets 112 bits as the least.
 """
 
-_EXPIRES = "e"
+EXPIRES_AT = "e"
+"""Key of a payload that holds the Unix time in seconds at which its token stops working."""
 
 
 class TokenSigner:
@@ -61,17 +62,17 @@ class TokenSigner:
         """Return a token for a payload.
 
         Args:
-            payload: What JSON can hold; the key ``"e"`` is taken.
+            payload: What JSON can hold; the key :data:`EXPIRES_AT` is taken.
             expires_at: Unix time in seconds at which the token stops working.
 
         Returns:
             A token of URL-safe ASCII characters.
         """
-        token = self._serializer.dumps({**payload, _EXPIRES: expires_at})
+        token = self._serializer.dumps({**payload, EXPIRES_AT: expires_at})
         return token if isinstance(token, str) else token.decode()
 
     def verify(self, token: str) -> dict[str, Any]:
-        """Return the payload of a token that we made for this purpose.
+        """Return the payload of a token that we made for this purpose, with :data:`EXPIRES_AT`.
 
         Args:
             token: What :meth:`sign` returned.
@@ -84,7 +85,6 @@ class TokenSigner:
             payload = self._serializer.loads(token)
         except (BadData, ValueError):
             raise InvalidSignatureError("The signature is not valid.") from None
-        expires_at = payload.pop(_EXPIRES, 0)
-        if time.time() >= expires_at:
+        if time.time() >= payload[EXPIRES_AT]:
             raise LinkExpiredError("The link has expired; ask for a new one.")
         return dict(payload)
