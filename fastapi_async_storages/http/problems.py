@@ -200,8 +200,8 @@ def problem_response(error: StorageError, *, method: str = "GET") -> Response:
     headers = _make_headers(error, problem.status)
     if isinstance(error, NotModifiedError):
         return Response(status_code=problem.status, headers=headers)
-    # Nothing closes the connection of an upload that was cut off: servers throw away the rest of
-    # its body then, while a close would reset the connection before the client read the answer.
+    # No "Connection: close" for an upload that was cut off: uvicorn throws away the rest of the body
+    # then, while a close would reset the connection before the client has read the answer.
     response = Response(
         json.dumps(_describe(error, problem), default=str),
         problem.status,
