@@ -1,6 +1,7 @@
 """What is known about a stored file, as a plain record."""
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -99,7 +100,7 @@ def check_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
 
     Args:
         metadata: Keys of lower-case ASCII letters, digits and single hyphens; values of
-            any printable text that is not empty.
+            any text of one line that is not empty.
 
     Raises:
         InvalidMetadataError: When a key or a value cannot be stored everywhere, or all of it is
@@ -112,11 +113,12 @@ def check_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
             raise InvalidMetadataError(
                 f"Invalid metadata key {key!a}: use lower-case ASCII letters, digits and hyphens."
             )
-        if not isinstance(value, str) or not value or not value.isprintable():
+        if not isinstance(value, str) or not value or not _is_one_line(value):
             # A line break would split the HTTP header that carries the value, and S3-compatible
             # servers drop a header without one.
             raise InvalidMetadataError(
-                f"Invalid metadata value of {key!a}: use a str of printable characters, not empty."
+                f"Invalid metadata value of {key!a}: use a str of one line without control"
+                " characters, not empty."
             )
         checked[key] = value
         size += len(key) + sum(_encoded_size(char) for char in value)
@@ -125,6 +127,12 @@ def check_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
             f"The metadata has {size} bytes, at most {MAX_METADATA_BYTES} are allowed."
         )
     return checked
+
+
+def _is_one_line(value: str) -> bool:
+    # Not `isprintable`, which refuses the spaces of other scripts (macOS has U+202F in the names of
+    # its screenshots) and every character that is newer than Python's own Unicode tables.
+    return not any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in value)
 
 
 def _encoded_size(char: str) -> int:
