@@ -22,7 +22,10 @@ Each class also inherits the builtin that fits, so ``except FileNotFoundError`` 
     │   ├── ImageTooSmallError                           fewer pixels than allowed
     │   ├── ImageAspectError                             too wide or too high for its other side
     │   ├── UnreadableImageError    (InvalidImageError)  an image without a header to check
-    │   └── MalwareFoundError                            a virus scanner says no
+    │   ├── MalwareFoundError                            a virus scanner says no
+    │   └── FormTooLargeError                            more or larger fields than allowed
+    ├── MalformedBodyError          (ValueError)         a request body that cannot be read
+    │   └── UploadInterruptedError  (ConnectionError)    the client left before the end of its body
     ├── InvalidImageError           (ValueError)         not an image, or one that may not be opened
     ├── InvalidSignatureError       (PermissionError)    a link or ticket that we did not sign
     │   └── LinkExpiredError                             signed by us, too old
@@ -51,6 +54,7 @@ __all__ = [
     "FileTooLargeError",
     "FileTooSmallError",
     "FilenameRefusedError",
+    "FormTooLargeError",
     "ImageAspectError",
     "ImageTooLargeError",
     "ImageTooSmallError",
@@ -60,6 +64,7 @@ __all__ = [
     "InvalidNameError",
     "InvalidSignatureError",
     "LinkExpiredError",
+    "MalformedBodyError",
     "MalwareFoundError",
     "MissingDependencyError",
     "NotFoundError",
@@ -72,6 +77,7 @@ __all__ = [
     "TypeMismatchError",
     "TypeNotAllowedError",
     "UnreadableImageError",
+    "UploadInterruptedError",
     "UploadRefusedError",
 ]
 
@@ -278,6 +284,22 @@ class MalwareFoundError(UploadRefusedError):
     Attributes:
         received: What it found, by the scanner's name for it.
     """
+
+
+class FormTooLargeError(UploadRefusedError):
+    """A form has more parts, or larger ones beside its files, than allowed.
+
+    Attributes:
+        limit: The most parts, or the most bytes, allowed.
+    """
+
+
+class MalformedBodyError(StorageError, ValueError):
+    """The body of a request is not what its headers say, or ends before it is complete."""
+
+
+class UploadInterruptedError(MalformedBodyError, ConnectionError):
+    """The client left before the end of its body. Nobody reads the answer."""
 
 
 class InvalidSignatureError(StorageError, PermissionError):

@@ -28,6 +28,7 @@ from fastapi_async_storages.exceptions import (
     FilenameRefusedError,
     FileTooLargeError,
     FileTooSmallError,
+    FormTooLargeError,
     ImageAspectError,
     ImageTooLargeError,
     ImageTooSmallError,
@@ -36,6 +37,7 @@ from fastapi_async_storages.exceptions import (
     InvalidNameError,
     InvalidSignatureError,
     LinkExpiredError,
+    MalformedBodyError,
     MalwareFoundError,
     NotFoundError,
     NotModifiedError,
@@ -127,6 +129,8 @@ _PROBLEMS: Mapping[type[StorageError], _Problem] = {
         422, "unreadable-image", "Image cannot be read", "The file is no image that can be read."
     ),
     MalwareFoundError: _Problem(422, "malware-found", "Malware found"),
+    FormTooLargeError: _Problem(413, "form-too-large", "Form too large"),
+    MalformedBodyError: _Problem(400, "malformed-body", "Request body cannot be read"),
     # The credentials that were refused are the app's, not the client's: no 403.
     PermissionDeniedError: _Problem(502, detail="The file storage refused the request."),
     BackendError: _Problem(502, detail="The file storage failed."),
