@@ -48,6 +48,7 @@ STATUSES = {
     "FileTooLargeError": 413,
     "FileTooSmallError": 422,
     "FilenameRefusedError": 422,
+    "FormTooLargeError": 413,
     "ImageAspectError": 422,
     "ImageTooLargeError": 422,
     "ImageTooSmallError": 422,
@@ -57,6 +58,7 @@ STATUSES = {
     "InvalidNameError": 422,
     "InvalidSignatureError": 403,
     "LinkExpiredError": 410,
+    "MalformedBodyError": 400,
     "MalwareFoundError": 422,
     "MissingDependencyError": 500,
     "NotFoundError": 404,
@@ -69,6 +71,7 @@ STATUSES = {
     "TypeMismatchError": 415,
     "TypeNotAllowedError": 415,
     "UnreadableImageError": 422,
+    "UploadInterruptedError": 400,
     "UploadRefusedError": 422,
 }
 
