@@ -13,9 +13,11 @@ Each class also inherits the builtin that fits, so ``except FileNotFoundError`` 
     ├── RangeNotSatisfiableError    (ValueError)         no byte of the range exists
     ├── UploadRefusedError          (ValueError)         the content breaks a rule
     │   ├── FileTooLargeError                            more bytes than allowed
+    │   │   └── ScanLimitError                           more bytes than the virus scanner takes
     │   ├── FileTooSmallError                            fewer bytes than allowed
     │   ├── TypeNotAllowedError                          a type that is not on the list
     │   ├── TypeMismatchError                            a claim that the bytes belie
+    │   ├── PolyglotError                                a file of two types at once
     │   ├── FilenameRefusedError                         the client's file name is not allowed
     │   │   └── ExtensionNotAllowedError                 an extension that is not on the list
     │   ├── ImageTooLargeError                           more pixels than allowed
@@ -29,6 +31,7 @@ Each class also inherits the builtin that fits, so ``except FileNotFoundError`` 
     ├── InvalidImageError           (ValueError)         not an image, or one that may not be opened
     ├── InvalidSignatureError       (PermissionError)    a link or ticket that we did not sign
     │   └── LinkExpiredError                             signed by us, too old
+    ├── AccessDeniedError           (PermissionError)    the app's rule refuses the reader
     ├── PermissionDeniedError       (PermissionError)    the backend refuses our credentials
     ├── BackendError                (OSError)            the backend failed or broke its protocol
     │   ├── IncompleteReadError                          the body ended before its last byte
@@ -45,6 +48,7 @@ from datetime import datetime
 from typing import Any
 
 __all__ = [
+    "AccessDeniedError",
     "AlreadyExistsError",
     "BackendError",
     "BackendTimeoutError",
@@ -70,8 +74,10 @@ __all__ = [
     "NotFoundError",
     "NotModifiedError",
     "PermissionDeniedError",
+    "PolyglotError",
     "PreconditionFailedError",
     "RangeNotSatisfiableError",
+    "ScanLimitError",
     "StorageClosedError",
     "StorageError",
     "TypeMismatchError",
@@ -127,6 +133,8 @@ class NotModifiedError(StorageError):
     Attributes:
         etag: Entity tag of the stored file with its quotes, if the backend told it.
         last_modified: Aware UTC time of the stored file, if the backend told it.
+        cache_control: ``Cache-Control`` that the file was stored with, empty when it has none;
+            ``None`` when the backend did not tell.
     """
 
     def __init__(
@@ -137,10 +145,12 @@ class NotModifiedError(StorageError):
         name: str | None = None,
         etag: str | None = None,
         last_modified: datetime | None = None,
+        cache_control: str | None = None,
     ) -> None:
         super().__init__(message, storage=storage, name=name)
         self.etag = etag
         self.last_modified = last_modified
+        self.cache_control = cache_control
 
 
 class RangeNotSatisfiableError(StorageError, ValueError):
@@ -198,6 +208,14 @@ class FileTooLargeError(UploadRefusedError):
     """
 
 
+class ScanLimitError(FileTooLargeError):
+    """An upload has more bytes than the virus scanner takes, so nobody can say it is clean.
+
+    Attributes:
+        received: The bytes that had come.
+    """
+
+
 class FileTooSmallError(UploadRefusedError):
     """An upload has fewer bytes than allowed.
 
@@ -222,6 +240,15 @@ class TypeMismatchError(UploadRefusedError):
     Attributes:
         limit: The media type that the bytes prove.
         received: The media type that was claimed.
+    """
+
+
+class PolyglotError(UploadRefusedError):
+    """The file is of one type by its first bytes, and of one that is not allowed by others.
+
+    Attributes:
+        limit: The media type that the first bytes prove.
+        received: The other one.
     """
 
 
@@ -308,6 +335,10 @@ class InvalidSignatureError(StorageError, PermissionError):
 
 class LinkExpiredError(InvalidSignatureError):
     """A signed link or ticket is ours, and its time is over."""
+
+
+class AccessDeniedError(StorageError, PermissionError):
+    """The app's own rule does not let this client have the file."""
 
 
 class PermissionDeniedError(StorageError, PermissionError):

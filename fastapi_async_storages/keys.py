@@ -1,12 +1,20 @@
 """Names of stored files (S3 calls them object keys): the safe form, and unique ones."""
 
+import re
 import time
 import unicodedata
 from uuid import UUID, uuid4
 
 from fastapi_async_storages.exceptions import InvalidNameError
 
-__all__ = ["MAX_NAME_BYTES", "clean_filename", "normalize_name", "normalize_prefix", "unique_name"]
+__all__ = [
+    "MAX_NAME_BYTES",
+    "clean_filename",
+    "is_unique_name",
+    "normalize_name",
+    "normalize_prefix",
+    "unique_name",
+]
 
 MAX_NAME_BYTES = 1024
 """Longest name in UTF-8 bytes.
@@ -22,6 +30,11 @@ Source: ``NAME_MAX`` of Linux file systems (``limits.h``), and of NTFS and APFS 
 
 # U+FFFE and U+FFFF cannot be written in XML 1.0 (section 2.2), which is how S3 lists names.
 _NOT_IN_XML = "\ufffe\uffff"
+
+# RFC 9562 sections 4 and 5.7: the version digit is 7, the variant bits are 10.
+_UNIQUE_SEGMENT = re.compile(
+    r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}(?:\..*)?", re.DOTALL
+)
 
 
 def normalize_name(name: str) -> str:
@@ -85,6 +98,15 @@ def unique_name(*, prefix: str = "", extension: str = "") -> str:
         InvalidNameError: When prefix or extension cannot be part of a name.
     """
     return normalize_name(f"{normalize_prefix(prefix)}{_uuid7()}{extension}")
+
+
+def is_unique_name(name: str) -> bool:
+    """Tell whether a name is one that :func:`unique_name` makes, so that its file never changes.
+
+    Args:
+        name: Name of a file.
+    """
+    return _UNIQUE_SEGMENT.fullmatch(name.rpartition("/")[2]) is not None
 
 
 def clean_filename(filename: str | None) -> str | None:

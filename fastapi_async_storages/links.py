@@ -31,15 +31,15 @@ _DISPOSITIONS = {code: disposition for disposition, code in _DISPOSITION_CODES.i
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """What a signed link grants beyond the file that it names.
+    """What a link says beyond the file that it names.
 
     Attributes:
-        expires_at: Unix time in seconds at which the link stops working.
+        expires_at: Unix time in seconds at which the link stops working, if it does.
         filename: Name under which a browser saves the file, if the link was made with one.
         disposition: Whether a browser shows the file or saves it, if the link says so.
     """
 
-    expires_at: int
+    expires_at: int | None = None
     filename: str | None = None
     disposition: Disposition | None = None
 

@@ -69,13 +69,20 @@ class Preconditions:
         return Outcome.PROCEED
 
     def enforce(
-        self, *, etag: str | None, last_modified: datetime | None, storage: str, name: str
+        self,
+        *,
+        etag: str | None,
+        last_modified: datetime | None,
+        cache_control: str | None = None,
+        storage: str,
+        name: str,
     ) -> None:
         """Raise unless the stored file is one that the reader wants and does not have.
 
         Args:
             etag: Entity tag of the stored file, with its quotes.
             last_modified: Aware time of its last change.
+            cache_control: See :class:`NotModifiedError`.
             storage: How errors name the storage.
             name: How errors name the file.
 
@@ -97,6 +104,7 @@ class Preconditions:
                 name=name,
                 etag=etag,
                 last_modified=last_modified,
+                cache_control=cache_control,
             )
 
 

@@ -103,6 +103,11 @@ class Storage(ABC):
     def __init__(self) -> None:
         self._clients: LoopClients[Any] = LoopClients(self._open_client, repr(self))
 
+    @property
+    def presigns(self) -> bool:
+        """Whether :meth:`get_path` returns URLs of the backend itself, which expire."""
+        return False
+
     def get_name(self, name: str) -> str:
         """Return the safe form of a name, as the storage holds it.
 

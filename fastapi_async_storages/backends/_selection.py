@@ -27,7 +27,11 @@ def select_bytes(
         RangeNotSatisfiableError: When the file has no byte of the range.
     """
     preconditions.enforce(
-        etag=info.etag, last_modified=info.last_modified, storage=storage, name=info.name
+        etag=info.etag,
+        last_modified=info.last_modified,
+        cache_control=info.cache_control or "",
+        storage=storage,
+        name=info.name,
     )
     if byte_range is None:
         return None

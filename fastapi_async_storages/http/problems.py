@@ -21,6 +21,7 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketState
 
 from fastapi_async_storages.exceptions import (
+    AccessDeniedError,
     AlreadyExistsError,
     BackendError,
     BackendUnavailableError,
@@ -42,6 +43,7 @@ from fastapi_async_storages.exceptions import (
     NotFoundError,
     NotModifiedError,
     PermissionDeniedError,
+    PolyglotError,
     PreconditionFailedError,
     RangeNotSatisfiableError,
     StorageError,
@@ -112,11 +114,15 @@ _PROBLEMS: Mapping[type[StorageError], _Problem] = {
     LinkExpiredError: _Problem(
         410, "link-expired", "Link expired", "The link or ticket has expired; ask for a new one."
     ),
+    AccessDeniedError: _Problem(
+        403, "access-denied", "Access denied", "You may not read this file."
+    ),
     UploadRefusedError: _Problem(422, "upload-refused", "Upload refused"),
     FileTooLargeError: _Problem(413, "file-too-large", "File too large"),
     FileTooSmallError: _Problem(422, "file-too-small", "File too small"),
     TypeNotAllowedError: _Problem(415, "type-not-allowed", "File type not allowed"),
     TypeMismatchError: _Problem(415, "type-mismatch", "File type not as claimed"),
+    PolyglotError: _Problem(415, "polyglot", "File of two types at once"),
     FilenameRefusedError: _Problem(422, "filename-refused", "File name not allowed"),
     ExtensionNotAllowedError: _Problem(
         415, "extension-not-allowed", "File name extension not allowed"

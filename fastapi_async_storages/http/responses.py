@@ -1,0 +1,151 @@
+"""A stored file as an HTTP response, for a files router and for endpoints of your own.
+
+    @app.get("/documents/{document_id}/file")
+    async def read_file(document: DocumentDep) -> StorageFileResponse:
+        return StorageFileResponse(document.file)
+
+It is an ASGI object, as the responses of Starlette are, and streams from the storage when called.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+
+import anyio
+from starlette.background import BackgroundTask
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from fastapi_async_storages.dispositions import Disposition
+from fastapi_async_storages.exceptions import NotModifiedError, StorageError
+from fastapi_async_storages.files import StorageFile
+from fastapi_async_storages.http.conditional import (
+    ConditionalRequest,
+    get_conditionally,
+    open_conditionally,
+)
+from fastapi_async_storages.http.headers import FileHeaders
+from fastapi_async_storages.http.problems import problem_response
+from fastapi_async_storages.http.routes import app_handles
+from fastapi_async_storages.info import FileInfo
+from fastapi_async_storages.ranges import ContentRange
+
+__all__ = ["StorageFileResponse"]
+
+
+class StorageFileResponse(Response):
+    """A stored file, streamed from its storage: ``GET`` and ``HEAD``, conditions and one range.
+
+    The storage is asked once, when the response is sent: a missing file is a 404 then, a storage
+    that is down a 503, as ``application/problem+json`` or as the app's own handler for
+    :class:`StorageError` says. A failure after the first byte cuts the connection, so that no
+    client takes the part that it has for the whole. A client that leaves ends the reading at once.
+
+    Who may read the file is decided before a response is made.
+
+    Args:
+        file: Which file.
+        presentation: How the file is presented; :class:`FileHeaders` has the safe defaults.
+        disposition: Whether a browser shows the file or saves it.
+        filename: Name under which a browser saves the file, instead of its own.
+        headers: Further headers.
+        background: What to do when all is sent.
+    """
+
+    def __init__(
+        self,
+        file: StorageFile,
+        *,
+        presentation: FileHeaders | None = None,
+        disposition: Disposition | None = None,
+        filename: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        background: BackgroundTask | None = None,
+    ) -> None:
+        self.file = file
+        self.presentation = presentation or FileHeaders()
+        self.disposition = disposition
+        self.filename = filename
+        self.status_code = 200
+        self.background = background
+        self.init_headers(headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the request."""
+        started = False
+
+        async def send_started(message: Message) -> None:
+            nonlocal started
+            started = True
+            try:
+                await send(message)
+            except OSError as error:
+                # Servers of ASGI 2.4 and later say so that the client left. Our own errors are
+                # OSErrors too, so this has to be told apart here.
+                raise ClientDisconnect from error
+
+        try:
+            await _run_until_disconnect(receive, partial(self._send, scope, send_started))
+        except NotModifiedError as error:
+            await self._make_not_modified(error)(scope, receive, send)
+        except StorageError as error:
+            if started or app_handles(error, scope):
+                raise
+            await problem_response(error, method=scope["method"])(scope, receive, send)
+        if self.background is not None:
+            await self.background()
+
+    async def _send(self, scope: Scope, send: Send) -> None:
+        request = ConditionalRequest.from_headers(Headers(scope=scope), method=scope["method"])
+        if scope["method"] == "HEAD":
+            info = await get_conditionally(self.file.storage, self.file.name, request)
+            await send(self._start(info))
+            await send({"type": "http.response.body"})
+            return
+        async with open_conditionally(self.file.storage, self.file.name, request) as reader:
+            await send(self._start(reader.info, reader.content_range))
+            async for chunk in reader:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body"})
+
+    def _make_not_modified(self, error: NotModifiedError) -> Response:
+        response = problem_response(error)
+        # RFC 9110 section 15.4.5: what a 200 would say. Where S3 does not tell whether the file has
+        # a Cache-Control of its own, silence keeps the one that the client has.
+        if error.cache_control is not None:
+            response.headers["cache-control"] = self.presentation.choose_cache_control(
+                self.file.name, error.cache_control
+            )
+        return response
+
+    def _start(self, info: FileInfo, content_range: ContentRange | None = None) -> Message:
+        described = self.presentation.describe(
+            info, content_range, disposition=self.disposition, filename=self.filename
+        )
+        headers = [(key.encode(), value.encode()) for key, value in described.items()]
+        return {
+            "type": "http.response.start",
+            "status": 200 if content_range is None else 206,
+            "headers": [*headers, *self.raw_headers],
+        }
+
+
+async def _run_until_disconnect(receive: Receive, work: Callable[[], Awaitable[None]]) -> None:
+    """Do the work, or stop it when the client leaves."""
+    failure: Exception | None = None
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_cancel_on_disconnect, receive, tasks.cancel_scope)
+        try:
+            await work()
+        except Exception as error:  # noqa: BLE001 - raised below, where no group wraps it
+            failure = error
+        tasks.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+
+
+async def _cancel_on_disconnect(receive: Receive, scope: anyio.CancelScope) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel()

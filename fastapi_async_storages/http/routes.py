@@ -1,0 +1,47 @@
+"""Routes that answer the errors of storages as problems, whether or not the app has handlers."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi.routing import APIRoute
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Scope
+
+from fastapi_async_storages.exceptions import StorageError
+from fastapi_async_storages.http.problems import problem_response
+
+__all__ = ["ProblemRoute", "app_handles"]
+
+
+class ProblemRoute(APIRoute):
+    """A route whose dependencies and endpoint may raise a :class:`StorageError`.
+
+    A router is complete with it: an app that does not call ``add_problem_handlers`` gets no 500 for
+    a missing file.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return FastAPI's handler with the errors answered."""
+        handle = super().get_route_handler()
+
+        async def handle_with_problems(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except StorageError as error:
+                if app_handles(error, request.scope):
+                    raise
+                return problem_response(error, method=request.method)
+
+        return handle_with_problems
+
+
+def app_handles(error: StorageError, scope: Scope) -> bool:
+    """Tell whether the app has a handler of its own for such an error.
+
+    Args:
+        error: The error.
+        scope: The scope of the request.
+    """
+    handlers = scope["app"].exception_handlers if "app" in scope else {}
+    return any(cls in handlers for cls in type(error).__mro__ if issubclass(cls, StorageError))

@@ -1,0 +1,1 @@
+"""Routers that an app includes: files out."""

@@ -1,0 +1,150 @@
+"""A router that serves the files of a storage: from the socket to the bucket and back.
+
+    app.include_router(create_files_router(access=signed_urls), prefix="/files")
+
+Who may read is a decision that has no default. All else is safe for files that strangers uploaded.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, TypeAlias
+
+from fastapi import APIRouter, Depends, Path, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from fastapi_async_storages.dependencies import get_storage, named_storage
+from fastapi_async_storages.dispositions import Disposition
+from fastapi_async_storages.exceptions import ConfigurationError
+from fastapi_async_storages.files import StorageFile
+from fastapi_async_storages.http.access import (
+    AccessRule,
+    Denial,
+    make_access_dependency,
+    public,
+    signed_urls,
+)
+from fastapi_async_storages.http.headers import (
+    CrossOriginResourcePolicy,
+    FileHeaders,
+    choose_filename,
+)
+from fastapi_async_storages.http.redirects import Redirects, RedirectStatus
+from fastapi_async_storages.http.responses import StorageFileResponse
+from fastapi_async_storages.http.routes import ProblemRoute
+from fastapi_async_storages.links import Link
+from fastapi_async_storages.storage import Storage
+
+__all__ = ["Mode", "create_files_router"]
+
+Mode: TypeAlias = Literal["auto", "proxy", "redirect"]
+"""How files travel: through the app, or from the storage itself."""
+
+
+def create_files_router(
+    *,
+    access: AccessRule,
+    storage: str | None = None,
+    mode: Mode = "auto",
+    denial: Denial = "forbidden",
+    disposition: Disposition = "inline",
+    scriptable_types: Sequence[str] = (),
+    cache_control: str | None = None,
+    content_security_policy: str | None = None,
+    cross_origin_resource_policy: CrossOriginResourcePolicy | None = None,
+    redirect_status: RedirectStatus = 307,
+    redirect_expires_in: int = 3600,
+) -> APIRouter:
+    """Return a router with ``GET`` and ``HEAD`` of ``/{name}``, to be included with a prefix.
+
+    Args:
+        access: Who may have which file; there is no default, so that it is somebody's decision.
+            :func:`public`, :func:`signed_urls`, or an own :data:`AccessRule`.
+        storage: Which storage of the app, as in ``Storages(default=..., avatars=...)``; the default
+            one when not given.
+        mode: ``"proxy"`` streams through the app; ``"redirect"`` answers with a presigned URL of
+            the storage; ``"auto"`` redirects where the storage can presign. ``HEAD`` is always
+            answered here: a URL that is presigned for ``GET`` refuses it.
+        denial: Whether a client that may not have a file hears ``"forbidden"`` (403) or the same
+            as of a ``"missing"`` one (404).
+        disposition: Whether a browser shows a file or saves it; a link or ``?download=1`` (save)
+            and ``?download=0`` (show) change it for one request.
+        scriptable_types: Media types (and ranges such as ``"image/*"``) to be served as they are
+            although browsers run script in them. All other HTML, SVG, XML and scripts are saved as
+            ``application/octet-stream``.
+        cache_control: ``Cache-Control`` of the files that were stored without one. By default a
+            file with a unique name is kept for a year and any other is asked for again each time;
+            under a rule of your own every file is, so that the rule is.
+        content_security_policy: Instead of the policies that fit what browsers show.
+        cross_origin_resource_policy: Which sites may embed the files; all when not given.
+        redirect_status: 307, or 302 for clients that know no better.
+        redirect_expires_in: Seconds that the URL of a redirect works, at least 60.
+
+    Raises:
+        ValueError: When ``redirect_expires_in`` is too short.
+    """
+    presentation = FileHeaders(
+        disposition=disposition,
+        scriptable_types=tuple(scriptable_types),
+        cache_control=cache_control,
+        shared=access is public,
+        keeps_unique_names=access in (public, signed_urls),
+        content_security_policy=content_security_policy,
+        cross_origin_resource_policy=cross_origin_resource_policy,
+    )
+    redirects = Redirects(presentation, expires_in=redirect_expires_in, status=redirect_status)
+    get_file = _make_file_dependency(storage)
+    get_link = make_access_dependency(access, get_file, denial=denial)
+    router = APIRouter(route_class=ProblemRoute)
+
+    async def read_file(
+        request: Request,
+        file: Annotated[StorageFile, Depends(get_file)],
+        link: Annotated[Link, Depends(get_link)],
+        download: Annotated[bool | None, Query(description="Save the file, or show it.")] = None,
+        filename: Annotated[str | None, Query(description="Name to save the file as.")] = None,
+    ) -> Response:
+        wanted = link.disposition or _to_disposition(download)
+        name = link.filename or choose_filename(file.name, filename)
+        if request.method == "GET" and _redirects(mode, file.storage):
+            return await redirects.redirect(file, disposition=wanted, filename=name)
+        return StorageFileResponse(
+            file, presentation=presentation, disposition=wanted, filename=name
+        )
+
+    for method in ("GET", "HEAD"):
+        router.add_api_route(
+            "/{name:path}",
+            read_file,
+            methods=[method],
+            response_class=Response,
+        )
+    return router
+
+
+def _make_file_dependency(storage_name: str | None) -> Any:
+    dependency = get_storage if storage_name is None else named_storage(storage_name)
+
+    async def get_file(
+        name: Annotated[str, Path(description="Name of the file in the storage.")],
+        storage: Annotated[Storage, Depends(dependency)],
+    ) -> StorageFile:
+        return StorageFile(storage, name)
+
+    return get_file
+
+
+def _to_disposition(download: bool | None) -> Disposition | None:
+    if download is None:
+        return None
+    return "attachment" if download else "inline"
+
+
+def _redirects(mode: Mode, storage: Storage) -> bool:
+    if mode == "auto":
+        return storage.presigns
+    if mode == "redirect" and hasattr(storage, "links"):
+        raise ConfigurationError(
+            f"{storage!r} has no URLs of its own to redirect to: use mode='proxy'.",
+            storage=repr(storage),
+        )
+    return mode == "redirect"
