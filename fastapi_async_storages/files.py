@@ -1,11 +1,24 @@
 """Handles on stored files: which storage, which name, and what is already known."""
 
-from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
+from typing import Any, Self
 
-from fastapi_async_storages.images import DEFAULT_MAX_PIXELS, read_dimensions
+from anyio import to_thread
+
+from fastapi_async_storages.exceptions import InvalidImageError, RangeNotSatisfiableError
+from fastapi_async_storages.images import (
+    DEFAULT_MAX_PIXELS,
+    FIRST_READ_BYTES,
+    MAX_HEADER_BYTES,
+    ImageHeader,
+    check_pixels,
+    read_image_header,
+)
 from fastapi_async_storages.info import FileInfo
+from fastapi_async_storages.preconditions import Preconditions
 from fastapi_async_storages.ranges import ByteRange
 from fastapi_async_storages.storage import Disposition, FileReader, Storage
 
@@ -31,6 +44,22 @@ class StorageFile:
         self._storage = storage
         self._name = storage.get_name(name)
         self._info = info
+
+    @classmethod
+    def from_stored(cls, storage: Storage, name: str, info: FileInfo | None = None) -> Self:
+        """Make a handle on a name that a database holds, without checking it.
+
+        A row must load even when another program wrote a name there that no storage takes. The name
+        is checked when the handle is used.
+
+        Args:
+            storage: Where the file is.
+            name: Its name there, as it was stored.
+            info: What is known about it, if anything.
+        """
+        handle = cls(storage, "unchecked", info)
+        handle._name = name
+        return handle
 
     @property
     def storage(self) -> Storage:
@@ -110,6 +139,10 @@ class StorageFile:
         """Agree with equality."""
         return hash((id(self._storage), self._name))
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return the handle itself: a copy of its storage would be another storage."""
+        return self
+
     def __str__(self) -> str:
         """Return the name."""
         return self._name
@@ -125,8 +158,8 @@ class StorageImage(StorageFile):
     async def get_dimensions(self, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[int, int]:
         """Return width and height in pixels as shown, that is with the EXIF orientation applied.
 
-        Reads only as many leading bytes as the header needs. Costs nothing when the file's record
-        has the dimensions.
+        Reads only as many leading bytes as the header needs, mostly in one request. Costs nothing
+        when the file's record has the dimensions, as it has from then on.
 
         Args:
             max_pixels: Width times height above which the image is refused.
@@ -134,6 +167,52 @@ class StorageImage(StorageFile):
         Raises:
             NotFoundError: When there is no such file.
             InvalidImageError: When it is not an image, or promises more than ``max_pixels``.
+            PreconditionFailedError: When it was replaced while its header was read.
             MissingDependencyError: When Pillow is not installed.
         """
-        ...
+        try:
+            info = self._info
+            if info is None or info.width is None or info.height is None:
+                info = self._info = await self._measure()
+            width, height = info.width or 0, info.height or 0
+            check_pixels(width, height, max_pixels)
+        except InvalidImageError as error:
+            raise InvalidImageError(
+                f"Cannot use {self._name!a} in {self._storage!r} as an image: {error}.",
+                storage=repr(self._storage),
+                name=self._name,
+            ) from error
+        return width, height
+
+    async def _measure(self) -> FileInfo:
+        """Read the header, and return the file's record with the dimensions."""
+        head = b""
+        preconditions = Preconditions()
+        while True:
+            size = min(max(FIRST_READ_BYTES, 2 * len(head)), MAX_HEADER_BYTES)
+            try:
+                async with self._storage.open(
+                    self._name,
+                    byte_range=ByteRange(len(head), size - 1),
+                    preconditions=preconditions,
+                ) as reader:
+                    info = reader.info
+                    if info.width is not None and info.height is not None:
+                        return info
+                    head += await reader.read()
+            except RangeNotSatisfiableError:
+                raise InvalidImageError("it is empty") from None
+            # Pillow works for up to some ms, and loads its code the first time.
+            header = await to_thread.run_sync(
+                partial(read_image_header, head, is_whole=len(head) >= info.size)
+            )
+            if header is not None:
+                width, height = self._dimensions_of(header)
+                return replace(info, width=width, height=height)
+            if info.etag is not None:
+                # A head put together from two versions would be of neither.
+                preconditions = Preconditions(if_match=(info.etag,))
+
+    @staticmethod
+    def _dimensions_of(header: ImageHeader) -> tuple[int, int]:
+        return header.width, header.height
