@@ -1,0 +1,291 @@
+"""The files of a local storage: found, read, put in place, moved and deleted."""
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+
+from fastapi_async_storages.backends._local_folders import (
+    PRIVATE_FOLDER,
+    Folders,
+    TemporaryFile,
+    split_name,
+    sync_folder,
+)
+from fastapi_async_storages.backends._local_records import DamagedRecordError, Record, Records
+from fastapi_async_storages.exceptions import BackendUnavailableError, InvalidNameError
+from fastapi_async_storages.info import FileInfo
+from fastapi_async_storages.keys import normalize_name
+
+__all__ = ["Files", "OpenFile"]
+
+_ATTEMPTS = 100
+"""Attempts at what another process can get in the way of, each of them a few microseconds long."""
+
+_OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # Opening a pipe would wait for a writer.
+
+_NO_HARD_LINKS = frozenset(
+    {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFile:
+    """One version of a file, open for reading. All methods block.
+
+    Attributes:
+        record: What is known about the version.
+        info: The same, as the storage tells it.
+    """
+
+    descriptor: int
+    record: Record
+    info: FileInfo
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Read up to ``size`` bytes from ``offset`` on; nothing at the end of the file."""
+        return os.pread(self.descriptor, size, offset)
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self.descriptor)
+
+
+class Files:
+    """The files below one root. All methods block.
+
+    Args:
+        root: Absolute path of the root.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.folders = Folders(root)
+        self._records = Records(self.folders)
+
+    def open(self, name: str) -> OpenFile:
+        """Open the current version of a file.
+
+        Raises:
+            FileNotFoundError: When there is none, or it is something else than a regular file.
+        """
+        parents, leaf = split_name(name)
+        for _ in range(_ATTEMPTS):
+            with self.folders.open(parents) as folder:
+                descriptor = os.open(leaf, _OPEN_FILE, dir_fd=folder)
+                try:
+                    status = _check_regular(os.fstat(descriptor))
+                    if record := self._records.find(name, status, partial(_stat, leaf, folder)):
+                        file = OpenFile(descriptor, record, _to_info(name, record))
+                        descriptor = -1
+                        return file
+                finally:
+                    if descriptor >= 0:
+                        os.close(descriptor)
+        raise _too_many_attempts(name)
+
+    def get_info(self, name: str) -> FileInfo:
+        """Return what is known about the current version of a file.
+
+        Raises:
+            FileNotFoundError: When there is none, or it is something else than a regular file.
+        """
+        parents, leaf = split_name(name)
+        for _ in range(_ATTEMPTS):
+            with self.folders.open(parents) as folder:
+                status = _check_regular(_stat(leaf, folder))
+                if record := self._records.find(name, status, partial(_stat, leaf, folder)):
+                    return _to_info(name, record)
+        raise _too_many_attempts(name)
+
+    def publish(
+        self,
+        temporary: TemporaryFile,
+        name: str,
+        *,
+        content_type: str,
+        cache_control: str | None,
+        metadata: Mapping[str, str],
+        overwrite: bool,
+    ) -> None:
+        """Put a file that was written in place, durably.
+
+        Raises:
+            FileExistsError: When the name is taken and ``overwrite`` is ``False``, or taken by
+                something else than a regular file.
+            NotADirectoryError: When a part of the name is taken by a file.
+        """
+        record = Record.of_new(
+            temporary.sync(),
+            content_type=content_type,
+            cache_control=cache_control,
+            metadata=metadata,
+        )
+        with self._records.locked(name), temporary.located() as source:
+            self._place(source, name, record, overwrite=overwrite)
+
+    def move(
+        self, source: str, target: str, *, overwrite: bool, check: Callable[[Record], None]
+    ) -> None:
+        """Give a file another name, with its record.
+
+        Args:
+            source: Which file.
+            target: Its new name.
+            overwrite: ``False`` moves only if the target's name is free.
+            check: Raises when the file is another version than the caller wants.
+        """
+        parents, leaf = split_name(source)
+        with self._records.locked(source, target):
+            with self.folders.open(parents) as folder:
+                record = self._find_current(source, folder)
+                if record is None:
+                    raise FileNotFoundError(errno.ENOENT, "there is no such file")
+                check(record)
+                self._place((folder, leaf), target, record, overwrite=overwrite)
+                with suppress(FileNotFoundError):  # A hard link leaves it there, a rename does not.
+                    os.unlink(leaf, dir_fd=folder)
+                sync_folder(folder)
+            self._records.delete(source)
+        self.folders.prune(parents)
+
+    def delete(self, name: str) -> None:
+        """Delete a file, its record, and the folders that it leaves empty."""
+        parents, leaf = split_name(name)
+        try:
+            with self.folders.open(parents) as folder:
+                _check_regular(_stat(leaf, folder))
+                with self._records.locked(name):
+                    os.unlink(leaf, dir_fd=folder)
+                    self._records.delete(name)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        self.folders.prune(parents)
+
+    def walk(self, prefix: str) -> Iterator[FileInfo]:
+        """Iterate over files in the order of their names.
+
+        Args:
+            prefix: Empty, or a folder with a ``/`` at its end.
+        """
+        stack = [self._list_folder(prefix)]
+        while stack:
+            path = next(stack[-1], None)
+            if path is None:
+                stack.pop()
+            elif path.endswith("/"):
+                stack.append(self._list_folder(path))
+            else:
+                with suppress(FileNotFoundError, NotADirectoryError):  # Deleted meanwhile.
+                    yield self.get_info(path)
+
+    def _place(
+        self, source: tuple[int, str], name: str, record: Record, *, overwrite: bool
+    ) -> None:
+        """Move a file to its place. The caller holds the lock of the name."""
+        parents, leaf = split_name(name)
+        with self.folders.open(parents, create=True) as folder:
+            current = self._find_current(name, folder)
+        if current and not overwrite:
+            raise FileExistsError(errno.EEXIST, "there is already a file of this name")
+        self._records.write(name, [record, current] if current else [record])
+        for _ in range(_ATTEMPTS):
+            # Until the file is there, its folder may be removed by who deletes the last other one.
+            with (
+                suppress(FileNotFoundError),
+                self.folders.open(parents, create=True) as folder,
+            ):
+                _rename(source, (folder, leaf), overwrite=overwrite)
+                sync_folder(folder)
+                return
+        raise _too_many_attempts(name)
+
+    def _find_current(self, name: str, folder: int) -> Record | None:
+        """Return the record of the version that has the name. The caller holds its lock."""
+        _, leaf = split_name(name)
+        get_status = partial(_stat, leaf, folder)
+        try:
+            status = get_status()
+        except FileNotFoundError:
+            return None
+        if not stat.S_ISREG(status.st_mode):
+            raise FileExistsError(errno.EEXIST, "there is something else than a file")
+        try:
+            return self._records.find(name, status, get_status)
+        except DamagedRecordError:
+            return Record.of_foreign(status, name, None)  # Storing the file anew repairs it.
+
+    def _list_folder(self, prefix: str) -> Iterator[str]:
+        try:
+            with self.folders.open(prefix.split("/")[:-1]) as folder, os.scandir(folder) as entries:
+                # With the "/" of a folder in the comparison, the order of the entries of one folder
+                # is that of the whole names: "a.txt" comes before "a/x", and "a/x" before "a0".
+                names = sorted(
+                    entry.name + "/" if entry.is_dir(follow_symlinks=False) else entry.name
+                    for entry in entries
+                    if entry.is_dir(follow_symlinks=False) or entry.is_file(follow_symlinks=False)
+                )
+        except (FileNotFoundError, NotADirectoryError):
+            return iter(())
+        return (prefix + name for name in names if _can_be_asked_for(prefix + name))
+
+
+def _can_be_asked_for(path: str) -> bool:
+    """Tell whether ``get_name`` lets the name of what somebody put there through as it is."""
+    if path == f"{PRIVATE_FOLDER}/":
+        return False
+    try:
+        return normalize_name(path) == path.removesuffix("/")
+    except InvalidNameError:
+        return False
+
+
+def _check_regular(status: os.stat_result) -> os.stat_result:
+    if not stat.S_ISREG(status.st_mode):
+        raise FileNotFoundError(errno.ENOENT, "there is no such file")
+    return status
+
+
+def _stat(leaf: str, folder: int) -> os.stat_result:
+    return os.stat(leaf, dir_fd=folder, follow_symlinks=False)
+
+
+def _rename(source: tuple[int, str], target: tuple[int, str], *, overwrite: bool) -> None:
+    (source_folder, source_leaf), (folder, leaf) = source, target
+    if not overwrite:
+        try:
+            # Unlike a rename, a link fails when the name is taken, also by a foreign program.
+            os.link(
+                source_leaf,
+                leaf,
+                src_dir_fd=source_folder,
+                dst_dir_fd=folder,
+                follow_symlinks=False,
+            )
+            return
+        except OSError as error:
+            # Without hard links the lock must do: it keeps out all who use the storage.
+            if error.errno not in _NO_HARD_LINKS:
+                raise
+    os.replace(source_leaf, leaf, src_dir_fd=source_folder, dst_dir_fd=folder)
+
+
+def _to_info(name: str, record: Record) -> FileInfo:
+    return FileInfo.from_stored(
+        name,
+        record.size,
+        content_type=record.content_type,
+        etag=record.etag,
+        last_modified=datetime.fromtimestamp(record.modified / 1_000_000_000, UTC),
+        cache_control=record.cache_control,
+        metadata=record.metadata,
+    )
+
+
+def _too_many_attempts(name: str) -> BackendUnavailableError:
+    return BackendUnavailableError(
+        f"{name!a} or its folder changes too fast to be read or stored.", name=name
+    )
