@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Self
 
 from fastapi_async_storages.clients import LoopClients
+from fastapi_async_storages.dispositions import Disposition
 from fastapi_async_storages.exceptions import (
     IncompleteReadError,
     InvalidMetadataError,
@@ -32,9 +33,6 @@ DEFAULT_EXPIRES_IN = 3600
 
 Source: the default of ``generate_presigned_url`` in botocore, which people expect.
 """
-
-Disposition: TypeAlias = Literal["inline", "attachment"]
-"""Whether a browser shows a file or saves it (RFC 6266 section 4.2)."""
 
 
 class FileReader:
