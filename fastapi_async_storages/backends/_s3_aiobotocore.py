@@ -1,0 +1,236 @@
+"""The engine that moves bytes through aiobotocore: one method for each operation on objects."""
+
+import io
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from fastapi_async_storages.backends._s3_bucket import Bucket
+from fastapi_async_storages.backends._s3_concurrency import Job, run_bounded
+from fastapi_async_storages.backends._s3_copies import copy
+from fastapi_async_storages.backends._s3_errors import error_of_code
+from fastapi_async_storages.backends._s3_objects import (
+    ObjectAttributes,
+    to_content_range,
+    to_file_info,
+    to_listed_info,
+)
+from fastapi_async_storages.backends._s3_parts import PartReader
+from fastapi_async_storages.backends._s3_writes import put, put_parts
+from fastapi_async_storages.exceptions import (
+    NotFoundError,
+    PermissionDeniedError,
+    RangeNotSatisfiableError,
+    StorageError,
+)
+from fastapi_async_storages.info import FileInfo
+from fastapi_async_storages.preconditions import ANY_ETAG, Preconditions
+from fastapi_async_storages.ranges import ByteRange
+from fastapi_async_storages.storage import FileReader
+
+if TYPE_CHECKING:
+    from aiobotocore.response import StreamingBody
+
+__all__ = ["AiobotocoreEngine"]
+
+READ_SIZE = 256 * 1024
+"""Most bytes of a chunk that a reader yields; aiohttp itself holds up to 128 KiB of a body."""
+
+DELETE_BATCH_SIZE = 1000
+"""Most keys of one request. Source: Amazon S3 API Reference, DeleteObjects."""
+
+
+class AiobotocoreEngine:
+    """What a storage asks of a bucket; another engine would have the same methods.
+
+    Args:
+        bucket: The bucket, with its client.
+        max_concurrency: How many requests one call makes at a time.
+    """
+
+    def __init__(self, bucket: Bucket, *, max_concurrency: int) -> None:
+        self._bucket = bucket
+        self._client = bucket.client
+        self._max_concurrency = max_concurrency
+        self._bucket_found = False
+
+    async def put(
+        self, name: str, body: io.BytesIO, attributes: ObjectAttributes, *, overwrite: bool
+    ) -> None:
+        """Store a file in one request."""
+        await put(self._bucket, name, body, attributes, overwrite=overwrite)
+
+    async def put_parts(
+        self, name: str, parts: PartReader, attributes: ObjectAttributes, *, overwrite: bool
+    ) -> None:
+        """Store a file in parts."""
+        await put_parts(
+            self._bucket,
+            name,
+            parts,
+            attributes,
+            overwrite=overwrite,
+            max_concurrency=self._max_concurrency,
+        )
+
+    async def copy(
+        self, source: str, target: str, *, overwrite: bool, if_match: str | None, acl: str | None
+    ) -> None:
+        """Copy a file on the server."""
+        await copy(
+            self._bucket,
+            source,
+            target,
+            overwrite=overwrite,
+            if_match=if_match,
+            acl=acl,
+            max_concurrency=self._max_concurrency,
+        )
+
+    async def check(self) -> None:
+        """Find out whether the bucket is there and may be read.
+
+        A listing, because the answer to a HEAD has no body that tells a missing bucket apart.
+        """
+        with self._bucket.translate_errors():
+            await self._client.list_objects_v2(
+                Bucket=self._bucket.name, Prefix=self._bucket.prefix, MaxKeys=1
+            )
+        self._bucket_found = True
+
+    async def head(self, name: str) -> FileInfo:
+        """Return what is known about a file."""
+        try:
+            with self._bucket.translate_errors(name):
+                answer = await self._client.head_object(**self._bucket.locate(name))
+        except NotFoundError:
+            await self._confirm_bucket()
+            raise
+        return to_file_info(name, answer, size=answer["ContentLength"])
+
+    @asynccontextmanager
+    async def get(
+        self, name: str, byte_range: ByteRange | None, preconditions: Preconditions
+    ) -> AsyncIterator[FileReader]:
+        """Open a file for reading."""
+        request = {**self._bucket.locate(name), **_to_conditions(preconditions)}
+        if byte_range is not None:
+            request["Range"] = str(byte_range)
+        try:
+            with self._bucket.translate_errors(name):
+                answer = await self._client.get_object(**request)
+        except RangeNotSatisfiableError as error:
+            if error.size is None:
+                error.size = (await self.head(name)).size
+            raise
+        body = answer["Body"]
+        try:
+            content_range = to_content_range(answer.get("ContentRange"))
+            size = content_range.size if content_range else answer["ContentLength"]
+            info = to_file_info(name, answer, size=size)
+            # Of what the server did not check, because it does not know it.
+            preconditions.enforce(
+                etag=info.etag,
+                last_modified=info.last_modified,
+                storage=self._bucket.storage,
+                name=name,
+            )
+            yield FileReader(
+                info,
+                self._read(name, body),
+                content_range=content_range,
+                storage=self._bucket.storage,
+            )
+        finally:
+            # A connection with bytes left to read is dropped: reading them to keep it could take
+            # longer than a new one. One that was read to its end is back in the pool already.
+            body.close()
+
+    async def list(self, prefix: str) -> AsyncIterator[FileInfo]:
+        """List the files whose names start with a prefix, in the order of the server."""
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self._bucket.name, Prefix=self._bucket.prefix + prefix
+        )
+        answers = aiter(pages)
+        while True:
+            with self._bucket.translate_errors():
+                answer = await anext(answers, None)
+            if answer is None:
+                return
+            for item in answer.get("Contents", ()):
+                name = self._bucket.to_name(item["Key"])
+                if name is not None:
+                    yield to_listed_info(name, item)
+
+    async def delete(self, name: str) -> None:
+        """Delete a file, if there is one."""
+        with self._bucket.translate_errors(name):
+            await self._client.delete_object(**self._bucket.locate(name))
+
+    async def delete_many(self, names: Sequence[str]) -> dict[str, StorageError]:
+        """Delete files, 1000 in a request, and return the errors of those that stay."""
+        errors: dict[str, StorageError] = {}
+        unique = list(dict.fromkeys(names))
+
+        async def jobs() -> AsyncGenerator[Job, None]:
+            for start in range(0, len(unique), DELETE_BATCH_SIZE):
+                yield partial(self._delete_batch, unique[start : start + DELETE_BATCH_SIZE], errors)
+
+        await run_bounded(jobs(), self._max_concurrency)
+        return errors
+
+    async def _delete_batch(self, names: Sequence[str], errors: dict[str, StorageError]) -> None:
+        keys = {self._bucket.locate(name)["Key"]: name for name in names}
+        try:
+            with self._bucket.translate_errors():
+                answer = await self._client.delete_objects(
+                    Bucket=self._bucket.name,
+                    Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True},
+                )
+        except StorageError as error:
+            errors.update(dict.fromkeys(names, error))
+            return
+        for item in answer.get("Errors", ()):
+            name = keys[item["Key"]]
+            errors[name] = error_of_code(item.get("Code", ""), self._bucket.storage, name)
+
+    async def _read(self, name: str, body: "StreamingBody") -> AsyncIterator[bytes]:
+        while True:
+            with self._bucket.translate_errors(name):
+                chunk = await body.read(READ_SIZE)
+            if not chunk:
+                return
+            yield chunk
+
+    async def _confirm_bucket(self) -> None:
+        """After a HEAD said "not found": find out, once, whether it is the bucket that is missing.
+
+        Otherwise ``exists`` would answer ``False`` for every file of a misspelled bucket.
+        """
+        if self._bucket_found:
+            return
+        try:
+            await self.check()
+        except PermissionDeniedError:
+            self._bucket_found = True  # Listing is not allowed; the HEAD was.
+
+
+def _to_conditions(preconditions: Preconditions) -> dict[str, Any]:
+    """Return the preconditions that S3 can check, which saves the body of a 304 or 412.
+
+    S3 takes one entity tag, and knows neither lists nor ``*`` nor weak tags.
+    Source: Amazon S3 API Reference, GetObject.
+    """
+    conditions: dict[str, Any] = {}
+    match preconditions.if_match:
+        case ():
+            conditions["IfUnmodifiedSince"] = preconditions.if_unmodified_since
+        case (tag,) if tag != ANY_ETAG:
+            conditions["IfMatch"] = tag
+    match preconditions.if_none_match:
+        case ():
+            conditions["IfModifiedSince"] = preconditions.if_modified_since
+        case (tag,) if tag != ANY_ETAG:
+            conditions["IfNoneMatch"] = tag.removeprefix("W/")
+    return {key: value for key, value in conditions.items() if value is not None}

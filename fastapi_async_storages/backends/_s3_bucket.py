@@ -1,0 +1,71 @@
+"""One bucket as seen by one storage: its client, and names under the storage's prefix."""
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fastapi_async_storages.backends._s3_errors import translate_errors
+from fastapi_async_storages.exceptions import InvalidNameError
+from fastapi_async_storages.keys import MAX_NAME_BYTES, normalize_name
+
+if TYPE_CHECKING:
+    from types_aiobotocore_s3 import S3Client
+
+__all__ = ["Bucket"]
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """A bucket, and the part of it that belongs to one storage.
+
+    Attributes:
+        client: The client of the running event loop.
+        name: Name of the bucket.
+        prefix: What stands in front of all names of the storage: empty, or ending with ``/``.
+        storage: How errors name the storage.
+    """
+
+    client: "S3Client"
+    name: str
+    prefix: str
+    storage: str
+
+    def locate(self, name: str) -> dict[str, Any]:
+        """Return a file's place as parameters of a request.
+
+        Raises:
+            InvalidNameError: When the prefix makes the name too long for S3.
+        """
+        return {"Bucket": self.name, "Key": to_key(self.prefix, name, storage=self.storage)}
+
+    def to_name(self, key: str) -> str | None:
+        """Return the name of a listed key, or ``None`` when no safe name leads to it.
+
+        Other programs may have stored it: a folder's marker ``a/``, a key such as ``a//b``.
+        """
+        name = key.removeprefix(self.prefix)
+        try:
+            return name if normalize_name(name) == name else None
+        except InvalidNameError:
+            return None
+
+    def translate_errors(self, name: str | None = None) -> AbstractContextManager[None]:
+        """Raise what the SDK raises within the block as an error of our own tree."""
+        return translate_errors(self.storage, name)
+
+
+def to_key(prefix: str, name: str, *, storage: str) -> str:
+    """Return the key of a name.
+
+    Raises:
+        InvalidNameError: When the prefix makes the name too long for S3.
+    """
+    key = prefix + name
+    if len(key.encode()) > MAX_NAME_BYTES:
+        raise InvalidNameError(
+            f"{name[:100]!a} is too long for {storage}: at most {MAX_NAME_BYTES} bytes in UTF-8 are"
+            f" allowed, {len(prefix.encode())} of them are the storage's prefix.",
+            storage=storage,
+            name=name,
+        )
+    return key

@@ -1,0 +1,226 @@
+"""What an S3 storage was configured with, checked, and the SDK's clients made of it."""
+
+import asyncio
+import base64
+import functools
+import hashlib
+import os
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from urllib.parse import urlsplit
+
+from aiobotocore.config import AioConfig
+from aiobotocore.session import AioSession
+from botocore import UNSIGNED, handlers
+from botocore.awsrequest import AWSRequest
+from botocore.config import Config
+from botocore.loaders import Loader
+
+from fastapi_async_storages.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from types_aiobotocore_s3 import S3Client
+
+__all__ = [
+    "AddressingStyle",
+    "ChecksumMode",
+    "S3Config",
+    "create_session",
+    "normalize_url",
+    "open_client",
+]
+
+AddressingStyle: TypeAlias = Literal["auto", "path", "virtual"]
+"""Where the bucket stands in a URL: in the path, or in front of the host.
+
+Source: Amazon S3 User Guide, "Virtual hosting of general purpose buckets".
+"""
+
+ChecksumMode: TypeAlias = Literal["when_supported", "when_required"]
+"""When the SDK adds and checks checksums on its own.
+
+Source: AWS SDKs and Tools Reference Guide, "Data Integrity Protections for Amazon S3".
+"""
+
+DEFAULT_REGION = "us-east-1"
+"""Region that S3-compatible servers sign with when they have none of their own.
+
+Source: default of MinIO, SeaweedFS and Ceph; Cloudflare R2 takes it as an alias of ``auto``.
+"""
+
+_DEFAULTS: Mapping[str, Any] = {
+    # Seconds. A server that does not take a connection in 5 s is down; one that works on a large
+    # copy may be silent for long.
+    "connect_timeout": 5,
+    "read_timeout": 60,
+    # Three attempts in all, with exponential backoff and jitter, and a budget that stops the
+    # retries of all calls in an outage. Source: AWS SDKs and Tools Reference, "Retry behavior".
+    "retries": {"mode": "standard", "total_max_attempts": 3},
+    # Every open reader holds a connection. botocore's 10 would let 10 slow readers stop an app;
+    # this is aiohttp's own default.
+    "max_pool_connections": 100,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class S3Config:
+    """Where a bucket is and how to talk to it.
+
+    Attributes:
+        endpoint_url: URL of the server with its scheme; ``None`` is AWS, or what the AWS
+            configuration of the environment says.
+        access_key_id: With ``secret_access_key``; ``None`` leaves it to the AWS chain.
+        secret_access_key: See ``access_key_id``.
+        session_token: Of temporary credentials.
+        region_name: Region that requests are signed for.
+        addressing_style: See :data:`AddressingStyle`.
+        checksum_mode: See :data:`ChecksumMode`; ``None`` decides by the endpoint.
+        client_config: Further options of the SDK.
+    """
+
+    endpoint_url: str | None
+    access_key_id: str | None = field(repr=False)
+    secret_access_key: str | None = field(repr=False)
+    session_token: str | None = field(repr=False)
+    region_name: str | None
+    addressing_style: AddressingStyle
+    checksum_mode: ChecksumMode | None
+    client_config: Config | Mapping[str, Any] | None = field(repr=False)
+
+    def to_sdk_config(self, *, signed: bool = True) -> AioConfig:
+        """Return the options of the SDK: our defaults, then the user's, then what must be.
+
+        Raises:
+            ConfigurationError: When the SDK does not know one of the options.
+        """
+        try:
+            given = self.client_config or {}
+            options: Any = given if isinstance(given, Config) else AioConfig(**given)
+            config = AioConfig(**_DEFAULTS).merge(options)
+            required: dict[str, Any] = {
+                # The older signature is refused by every region since 2014, and by R2.
+                "signature_version": "s3v4" if signed else UNSIGNED,
+                "s3": {
+                    **(getattr(config, "s3", None) or {}),
+                    "addressing_style": self.addressing_style,
+                },
+                **self._checksum_options(),
+            }
+            return config.merge(AioConfig(**required))
+        except (TypeError, ValueError) as error:
+            raise ConfigurationError(f"client_config: {error}") from None
+
+    def is_aws(self) -> bool:
+        """Tell whether the endpoint is AWS itself, and not one of the servers that are like it."""
+        endpoint = self.endpoint_url or _endpoint_of_environment()
+        host = urlsplit(endpoint).hostname if endpoint else None
+        return host is None or host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
+
+    def _checksum_options(self) -> dict[str, str]:
+        # The SDK's default of 2025 sends a checksum in a trailer with every upload, which many
+        # S3-compatible servers refuse or, worse, store as a part of the file.
+        mode = self.checksum_mode or (None if self.is_aws() else "when_required")
+        if mode is None:
+            return {}
+        return {"request_checksum_calculation": mode, "response_checksum_validation": mode}
+
+
+async def open_client(
+    config: S3Config,
+    session: AioSession,
+    opened: AsyncExitStack,
+    *,
+    endpoint_url: str | None = None,
+    signed: bool = True,
+) -> "S3Client":
+    """Open a client with its pool of connections.
+
+    Args:
+        config: Where the bucket is.
+        session: Holds the credentials. It serves one event loop: fetching credentials again takes
+            an ``asyncio.Lock``.
+        opened: Closes the client.
+        endpoint_url: Another endpoint than the config's.
+        signed: ``False`` for a client whose URLs have no signature.
+    """
+    region = config.region_name or session.get_config_variable("region")
+    if region is None and not config.is_aws():
+        region = DEFAULT_REGION
+    client: S3Client = await opened.enter_async_context(
+        session.create_client(
+            "s3",
+            endpoint_url=endpoint_url or config.endpoint_url,
+            region_name=region,
+            aws_access_key_id=config.access_key_id,
+            aws_secret_access_key=config.secret_access_key,
+            aws_session_token=config.session_token,
+            config=config.to_sdk_config(signed=signed),
+        )
+    )
+    # "Expect: 100-continue" costs a round trip for each part, and aiohttp waits for ever when a
+    # server ignores it, as R2 does.
+    client.meta.events.unregister("before-call.s3", handlers.add_expect_header)
+    if not config.is_aws():
+        client.meta.events.register("before-sign.s3.DeleteObjects", _add_content_md5)
+    return client
+
+
+async def create_session() -> AioSession:
+    """Return a session with the service model of S3 loaded, which takes a thread about 100 ms."""
+    session = AioSession()
+    session.register_component("data_loader", await asyncio.to_thread(_load_model))
+    return session
+
+
+@functools.cache
+def _load_model() -> Loader:
+    """Parse what every client needs, once in a process: a loader keeps what it has loaded."""
+    loader: Loader = AioSession().get_component("data_loader")
+    for type_name in ("service-2", "paginators-1", "endpoint-rule-set-1"):
+        loader.load_service_model("s3", type_name)
+    for name in ("partitions", "endpoints", "sdk-default-configuration", "_retry"):
+        loader.load_data_with_path(name)
+    return loader
+
+
+def normalize_url(url: str, *, use_ssl: bool, option: str) -> str:
+    """Return a URL with its scheme and without a ``/`` at its end.
+
+    Args:
+        url: With or without a scheme.
+        use_ssl: Which scheme to add when there is none.
+        option: How errors name the option that the URL is from.
+
+    Raises:
+        ConfigurationError: When it is no HTTP URL, or one with credentials or a query.
+    """
+    with_scheme = url if "://" in url else f"http{'s' if use_ssl else ''}://{url}"
+    parts = urlsplit(with_scheme)
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or any((parts.username, parts.password, parts.query, parts.fragment))
+    ):
+        # Not with the URL itself: what should not be in it may be a password.
+        raise ConfigurationError(
+            f"{option} must be a host with an optional port, such as 'localhost:9000' or"
+            " 'https://s3.example.com', without credentials and without a query."
+        )
+    return with_scheme.rstrip("/")
+
+
+def _add_content_md5(request: AWSRequest, **_: object) -> None:
+    """Give a DeleteObjects request the header that many S3-compatible servers insist on.
+
+    They answer 400 MissingContentMD5 to the CRC that the SDK has sent instead since 2025: MinIO
+    before March 2025, Google, OneFS.
+    """
+    body: Any = request.body  # The stubs say str; a DeleteObjects has bytes.
+    digest = hashlib.md5(body, usedforsecurity=False).digest()
+    request.headers["Content-MD5"] = base64.b64encode(digest).decode()
+
+
+def _endpoint_of_environment() -> str | None:
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")

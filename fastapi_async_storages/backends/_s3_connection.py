@@ -1,0 +1,84 @@
+"""What one event loop has of a storage: its clients, and the engine that works with them."""
+
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Self
+
+from fastapi_async_storages.backends._s3_aiobotocore import AiobotocoreEngine
+from fastapi_async_storages.backends._s3_bucket import Bucket
+from fastapi_async_storages.backends._s3_config import S3Config, create_session, open_client
+from fastapi_async_storages.backends._s3_errors import translate_errors
+
+__all__ = ["Connection"]
+
+
+class Connection:
+    """The clients of one storage in one event loop; ``async with`` opens and closes them.
+
+    A class and no async generator, as :class:`LoopClients` asks.
+
+    Attributes:
+        engine: Moves the bytes.
+        url_bucket: The bucket with the client whose endpoint and signature URLs are made with.
+
+    Args:
+        config: Where the bucket is.
+        bucket_name: Name of the bucket.
+        prefix: What stands in front of all names.
+        storage: How errors name the storage.
+        url_endpoint: Endpoint for URLs, when it is another one.
+        signed_urls: Whether URLs are signed.
+        max_concurrency: How many requests one call makes at a time.
+    """
+
+    engine: AiobotocoreEngine
+    url_bucket: Bucket
+
+    def __init__(
+        self,
+        config: S3Config,
+        *,
+        bucket_name: str,
+        prefix: str,
+        storage: str,
+        url_endpoint: str | None,
+        signed_urls: bool,
+        max_concurrency: int,
+    ) -> None:
+        self._config = config
+        self._bucket_name = bucket_name
+        self._prefix = prefix
+        self._storage = storage
+        self._url_endpoint = url_endpoint
+        self._signed_urls = signed_urls
+        self._max_concurrency = max_concurrency
+        self._opened = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        """Open the clients. Connections are made when requests need them."""
+        async with AsyncExitStack() as opened:
+            with translate_errors(self._storage):
+                session = await create_session()
+                client = url_client = await open_client(self._config, session, opened)
+                if self._url_endpoint is not None or not self._signed_urls:
+                    url_client = await open_client(
+                        self._config,
+                        session,
+                        opened,
+                        endpoint_url=self._url_endpoint,
+                        signed=self._signed_urls,
+                    )
+            bucket = Bucket(client, self._bucket_name, self._prefix, self._storage)
+            self.engine = AiobotocoreEngine(bucket, max_concurrency=self._max_concurrency)
+            self.url_bucket = Bucket(url_client, self._bucket_name, self._prefix, self._storage)
+            self._opened = opened.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the clients with their connections."""
+        await self._opened.aclose()

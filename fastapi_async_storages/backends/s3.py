@@ -1,0 +1,265 @@
+"""A storage in a bucket of Amazon S3, or of a server that speaks its protocol."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from fastapi_async_storages.exceptions import (
+    ConfigurationError,
+    MissingDependencyError,
+    StorageError,
+)
+
+try:
+    import aiobotocore as _aiobotocore  # noqa: F401
+except ModuleNotFoundError:
+    raise MissingDependencyError(
+        "S3Storage needs the extra 's3': pip install 'fastapi-async-storages[s3]'"
+    ) from None
+
+from fastapi_async_storages.backends._s3_bucket import to_key
+from fastapi_async_storages.backends._s3_config import (
+    AddressingStyle,
+    ChecksumMode,
+    S3Config,
+    normalize_url,
+)
+from fastapi_async_storages.backends._s3_connection import Connection
+from fastapi_async_storages.backends._s3_objects import ObjectAttributes
+from fastapi_async_storages.backends._s3_parts import (
+    DEFAULT_PART_SIZE,
+    MAX_PART_SIZE,
+    MIN_PART_SIZE,
+    PartReader,
+)
+from fastapi_async_storages.backends._s3_urls import cdn_url, object_url
+from fastapi_async_storages.dispositions import Disposition
+from fastapi_async_storages.info import FileInfo
+from fastapi_async_storages.keys import normalize_prefix
+from fastapi_async_storages.preconditions import Preconditions
+from fastapi_async_storages.ranges import ByteRange
+from fastapi_async_storages.storage import FileReader, Storage
+from fastapi_async_storages.streams import ByteStream
+
+if TYPE_CHECKING:
+    from botocore.config import Config
+
+__all__ = ["S3Storage"]
+
+DEFAULT_MAX_CONCURRENCY = 4
+"""Parts in flight of one upload: with the default part size, 32 MiB of memory."""
+
+
+class S3Storage(Storage):
+    """Files in a bucket of Amazon S3 or an S3-compatible server.
+
+    One client with its pool of connections serves all calls of an event loop. It is opened by
+    ``async with``, or by the first call, and closed with the storage or the loop.
+
+    Args:
+        bucket_name: Name of the bucket; it must exist.
+        endpoint_url: Where an S3-compatible server is, with or without a scheme:
+            ``"localhost:9000"``, ``"https://s3.example.com"``. AWS when not given.
+        aws_access_key_id: With ``aws_secret_access_key``. When not given, the SDK looks for
+            credentials where AWS tools do: environment, ``~/.aws``, SSO, container, instance; it
+            fetches temporary ones again before they expire.
+        aws_secret_access_key: See ``aws_access_key_id``.
+        aws_session_token: Belongs to temporary credentials.
+        region_name: Region of the bucket. When not given, from the environment or ``~/.aws``; for
+            S3-compatible servers then ``us-east-1``.
+        use_ssl: Scheme of ``endpoint_url``, ``public_endpoint_url`` and ``custom_domain`` where
+            they have none.
+        default_acl: Canned ACL of what is stored, such as ``"public-read"``.
+        custom_domain: Host of a CDN that serves the bucket; :meth:`get_path` returns its URLs,
+            unsigned.
+        querystring_auth: ``False`` for plain URLs of a bucket that everyone may read, instead of
+            presigned ones.
+        public_endpoint_url: Where the users' browsers reach the server, if not at
+            ``endpoint_url``. A signature covers the host, so URLs must be signed for this one.
+        prefix: Folder-like prefix of all names: the storage sees only what is under it.
+        addressing_style: ``"path"`` puts the bucket in the path of a URL, ``"virtual"`` in front
+            of the host; ``"auto"`` is ``"path"`` for ``endpoint_url`` (which needs no wildcard DNS
+            name) and ``"virtual"`` for AWS.
+        checksum_mode: When the SDK adds a CRC to what is sent: ``"when_supported"``, as AWS wants
+            it, or ``"when_required"``, which more servers understand. When not given, by the
+            endpoint. In either case a wrong byte is found: without TLS, and in this second mode
+            with it too, the signature covers the SHA-256 of each request.
+        client_config: Further options of the SDK, an ``AioConfig`` or a mapping of its arguments;
+            ``{"read_timeout": 10, "max_pool_connections": 50}``. By default 5 seconds to connect,
+            60 seconds of silence, 3 attempts, 100 connections.
+        part_size: Bytes of one part of an upload, 5 MiB to 5 GiB. A file that fits in one part is
+            sent in one request.
+        max_concurrency: Parts of one upload that are sent at a time. One upload holds up to
+            ``part_size * max_concurrency`` bytes in memory.
+
+    Listings come in the order of the server: AWS and most others order by the bytes of the UTF-8
+    names; SeaweedFS folder by folder, so that ``a/b`` comes before ``a b``. Objects whose keys are
+    no safe names, such as the markers of folders (``a/``), are left out.
+
+    ``overwrite=False`` is a conditional write (``If-None-Match: *``), atomic as far as the server
+    makes it so: AWS, MinIO, R2 and Ceph do; SeaweedFS does for files that fit in one part, while
+    of several larger uploads at the same instant more than one may win there.
+
+    Raises:
+        ConfigurationError: When the arguments cannot work together.
+    """
+
+    def __init__(
+        self,
+        bucket_name: str,
+        *,
+        endpoint_url: str | None = None,
+        aws_access_key_id: str | None = None,
+        aws_secret_access_key: str | None = None,
+        aws_session_token: str | None = None,
+        region_name: str | None = None,
+        use_ssl: bool = True,
+        default_acl: str | None = None,
+        custom_domain: str | None = None,
+        querystring_auth: bool = True,
+        public_endpoint_url: str | None = None,
+        prefix: str = "",
+        addressing_style: AddressingStyle = "auto",
+        checksum_mode: ChecksumMode | None = None,
+        client_config: "Config | Mapping[str, Any] | None" = None,
+        part_size: int = DEFAULT_PART_SIZE,
+        max_concurrency: int = DEFAULT_MAX_CONCURRENCY,
+    ) -> None:
+        def to_url(option: str, url: str | None) -> str | None:
+            return normalize_url(url, use_ssl=use_ssl, option=option) if url else None
+
+        self._bucket_name = bucket_name
+        self._prefix = normalize_prefix(prefix)
+        self._default_acl = default_acl
+        self._cdn_url = to_url("custom_domain", custom_domain)
+        self._public_endpoint_url = to_url("public_endpoint_url", public_endpoint_url)
+        self._querystring_auth = querystring_auth
+        self._part_size = part_size
+        self._max_concurrency = max_concurrency
+        self._config = S3Config(
+            endpoint_url=to_url("endpoint_url", endpoint_url),
+            access_key_id=aws_access_key_id,
+            secret_access_key=aws_secret_access_key,
+            session_token=aws_session_token,
+            region_name=region_name,
+            addressing_style=addressing_style,
+            checksum_mode=checksum_mode,
+            client_config=client_config,
+        )
+        self._check_arguments()
+        super().__init__()
+
+    def __repr__(self) -> str:
+        """Name the storage by its bucket and prefix."""
+        prefix = f", prefix={self._prefix!r}" if self._prefix else ""
+        return f"S3Storage({self._bucket_name!r}{prefix})"
+
+    @property
+    def presigns(self) -> bool:
+        """Whether :meth:`get_path` returns URLs that S3 signs, and not those of a CDN."""
+        return self._querystring_auth and self._cdn_url is None
+
+    def _check_arguments(self) -> None:
+        if not self._bucket_name:
+            raise ConfigurationError("S3Storage needs a bucket_name.")
+        if not MIN_PART_SIZE <= self._part_size <= MAX_PART_SIZE:
+            raise ConfigurationError(
+                f"part_size must be {MIN_PART_SIZE} to {MAX_PART_SIZE} bytes (5 MiB to 5 GiB), not"
+                f" {self._part_size}."
+            )
+        if self._max_concurrency < 1:
+            raise ConfigurationError(
+                f"max_concurrency must be at least 1, not {self._max_concurrency}."
+            )
+        self._config.to_sdk_config()  # Finds unknown options now, and not with the first request.
+
+    def _open_client(self) -> Connection:
+        return Connection(
+            self._config,
+            bucket_name=self._bucket_name,
+            prefix=self._prefix,
+            storage=repr(self),
+            url_endpoint=self._public_endpoint_url,
+            signed_urls=self._querystring_auth,
+            max_concurrency=self._max_concurrency,
+        )
+
+    async def _connect(self) -> Connection:
+        connection: Connection = await self._clients.get()
+        return connection
+
+    async def _upload(
+        self,
+        name: str,
+        stream: ByteStream,
+        *,
+        content_type: str,
+        metadata: Mapping[str, str],
+        cache_control: str | None,
+        overwrite: bool,
+    ) -> None:
+        engine = (await self._connect()).engine
+        attributes = ObjectAttributes(content_type, metadata, cache_control, self._default_acl)
+        parts = PartReader(stream, self._part_size, storage=repr(self), name=name)
+        await parts.peek()
+        if parts.ended:
+            await engine.put(name, await parts.read(), attributes, overwrite=overwrite)
+        else:
+            await engine.put_parts(name, parts, attributes, overwrite=overwrite)
+
+    @asynccontextmanager
+    async def _open(
+        self, name: str, byte_range: ByteRange | None, preconditions: Preconditions
+    ) -> AsyncIterator[FileReader]:
+        engine = (await self._connect()).engine
+        async with engine.get(name, byte_range, preconditions) as reader:
+            yield reader
+
+    async def _get_info(self, name: str) -> FileInfo:
+        return await (await self._connect()).engine.head(name)
+
+    async def _list(self, prefix: str) -> AsyncIterator[FileInfo]:
+        engine = (await self._connect()).engine
+        async for info in engine.list(prefix):
+            yield info
+
+    async def _copy(
+        self, source: str, target: str, *, overwrite: bool, if_match: str | None
+    ) -> None:
+        engine = (await self._connect()).engine
+        await engine.copy(
+            source, target, overwrite=overwrite, if_match=if_match, acl=self._default_acl
+        )
+
+    async def _delete(self, name: str) -> None:
+        await (await self._connect()).engine.delete(name)
+
+    async def _delete_many(self, names: Sequence[str]) -> dict[str, StorageError]:
+        return await (await self._connect()).engine.delete_many(names)
+
+    async def _get_path(
+        self, name: str, *, expires_in: int, filename: str | None, disposition: Disposition | None
+    ) -> str:
+        if self._cdn_url is None and self._querystring_auth:
+            return await object_url(
+                (await self._connect()).url_bucket,
+                name,
+                expires_in=expires_in,
+                filename=filename,
+                disposition=disposition,
+            )
+        if filename is not None or disposition is not None:
+            # Only a signed request may say which headers the answer has. Left out in silence, a
+            # page that was meant to be downloaded would be shown, and run its script.
+            raise ConfigurationError(
+                f"The URLs of {self!r} are not signed, so they cannot carry a filename or a"
+                " disposition; leave both out, or use presigned URLs.",
+                storage=repr(self),
+                name=name,
+            )
+        if self._cdn_url is not None:
+            return cdn_url(self._cdn_url, to_key(self._prefix, name, storage=repr(self)))
+        return await object_url((await self._connect()).url_bucket, name, expires_in=expires_in)
+
+    async def _check(self) -> None:
+        await (await self._connect()).engine.check()
