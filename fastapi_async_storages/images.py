@@ -183,20 +183,17 @@ def _read_webp(head: bytes) -> _Measured:
     Source: RFC 9649 sections 2.5 to 2.7 (the container) and 3 (lossless); RFC 6386 section 9.1
     (the frame header of the lossy format).
     """
-    chunk, data = head[12:16], head[20:30]
-    if chunk == b"VP8X":
-        return 1 + _uint24(data[4:7]), 1 + _uint24(data[7:10]), False
-    if chunk == b"VP8L":
-        bits = struct.unpack_from("<I", data, 1)[0]
+    chunk = head[12:16]
+    if chunk == b"VP8X":  # each less one, in 24 bits
+        width_low, width_high, height_low, height_high = struct.unpack_from("<HBHB", head, 24)
+        return 1 + width_low + (width_high << 16), 1 + height_low + (height_high << 16), False
+    if chunk == b"VP8L":  # each less one, in 14 bits
+        bits = struct.unpack_from("<I", head, 21)[0]
         return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF), False
-    if chunk == b"VP8 ":
-        width, height = struct.unpack_from("<HH", data, 6)
+    if chunk == b"VP8 ":  # in 14 bits, below a scale of 2 bits
+        width, height = struct.unpack_from("<HH", head, 26)
         return width & 0x3FFF, height & 0x3FFF, False
     raise ValueError(f"A WebP starts with an image chunk, not {chunk!a}.")
-
-
-def _uint24(data: bytes) -> int:
-    return int.from_bytes(data[:3], "little")
 
 
 def _read_avif(head: bytes) -> _Measured:
