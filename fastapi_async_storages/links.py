@@ -13,7 +13,14 @@ from fastapi_async_storages.keys import clean_filename
 from fastapi_async_storages.signing import EXPIRES_AT, SecretKey, TokenSigner
 from fastapi_async_storages.storage import Disposition
 
-__all__ = ["DOWNLOAD_PARAMETER", "FILENAME_PARAMETER", "TOKEN_PARAMETER", "FileLinks", "Link"]
+__all__ = [
+    "DOWNLOAD_PARAMETER",
+    "FILENAME_PARAMETER",
+    "TOKEN_PARAMETER",
+    "FileLinks",
+    "Link",
+    "plain_query",
+]
 
 TOKEN_PARAMETER = "token"  # noqa: S105 - the name of a parameter
 """Query parameter that holds the token of a signed link."""
@@ -101,7 +108,7 @@ class FileLinks:
         if filename is not None:
             filename = clean_filename(filename)
         if self._secret_key is None:
-            query = _plain_query(filename, disposition)
+            query = plain_query(filename, disposition)
         else:
             payload = {"f": filename, "d": disposition and _DISPOSITION_CODES[disposition]}
             token = self._signer(name).sign(
@@ -169,7 +176,13 @@ def _round_up(moment: float, lifetime: int) -> int:
     return -int(-moment // window) * window
 
 
-def _plain_query(filename: str | None, disposition: Disposition | None) -> dict[str, str]:
+def plain_query(filename: str | None, disposition: Disposition | None) -> dict[str, str]:
+    """Return the query parameters of a link without a token.
+
+    Args:
+        filename: Name under which a browser saves the file.
+        disposition: Whether a browser shows the file or saves it.
+    """
     query = {}
     if disposition is not None:
         query[DOWNLOAD_PARAMETER] = "1" if disposition == "attachment" else "0"

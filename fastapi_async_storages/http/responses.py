@@ -26,6 +26,7 @@ from fastapi_async_storages.http.conditional import (
     open_conditionally,
 )
 from fastapi_async_storages.http.headers import FileHeaders
+from fastapi_async_storages.http.offload import get_local_path
 from fastapi_async_storages.http.problems import problem_response
 from fastapi_async_storages.http.routes import app_handles
 from fastapi_async_storages.info import FileInfo
@@ -98,16 +99,23 @@ class StorageFileResponse(Response):
 
     async def _send(self, scope: Scope, send: Send) -> None:
         request = ConditionalRequest.from_headers(Headers(scope=scope), method=scope["method"])
+        storage, name = self.file.storage, self.file.name
         if scope["method"] == "HEAD":
-            info = await get_conditionally(self.file.storage, self.file.name, request)
-            await send(self._start(info))
+            await send(self._start(await get_conditionally(storage, name, request)))
             await send({"type": "http.response.body"})
-            return
-        async with open_conditionally(self.file.storage, self.file.name, request) as reader:
-            await send(self._start(reader.info, reader.content_range))
-            async for chunk in reader:
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            await send({"type": "http.response.body"})
+        elif (
+            request.byte_range is None
+            and _takes_path(scope)
+            and (path := await get_local_path(self.file)) is not None
+        ):
+            await send(self._start(await get_conditionally(storage, name, request)))
+            await send({"type": "http.response.pathsend", "path": str(path)})
+        else:
+            async with open_conditionally(storage, name, request) as reader:
+                await send(self._start(reader.info, reader.content_range))
+                async for chunk in reader:
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                await send({"type": "http.response.body"})
 
     def _make_not_modified(self, error: NotModifiedError) -> Response:
         response = problem_response(error)
@@ -149,3 +157,8 @@ async def _cancel_on_disconnect(receive: Receive, scope: anyio.CancelScope) -> N
     while (await receive())["type"] != "http.disconnect":
         pass
     scope.cancel()
+
+
+def _takes_path(scope: Scope) -> bool:
+    """Tell whether the server sends a file by its path (the ASGI extension "Path Send")."""
+    return "http.response.pathsend" in (scope.get("extensions") or {})

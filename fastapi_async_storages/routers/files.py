@@ -28,10 +28,13 @@ from fastapi_async_storages.http.headers import (
     FileHeaders,
     choose_filename,
 )
+from fastapi_async_storages.http.offload import Offload, offload_response
+from fastapi_async_storages.http.openapi import describe_file_responses
 from fastapi_async_storages.http.redirects import Redirects, RedirectStatus
 from fastapi_async_storages.http.responses import StorageFileResponse
 from fastapi_async_storages.http.routes import ProblemRoute
 from fastapi_async_storages.links import Link
+from fastapi_async_storages.registry import DEFAULT
 from fastapi_async_storages.storage import Storage
 
 __all__ = ["Mode", "create_files_router"]
@@ -53,6 +56,7 @@ def create_files_router(
     cross_origin_resource_policy: CrossOriginResourcePolicy | None = None,
     redirect_status: RedirectStatus = 307,
     redirect_expires_in: int = 3600,
+    offload: Offload | None = None,
 ) -> APIRouter:
     """Return a router with ``GET`` and ``HEAD`` of ``/{name}``, to be included with a prefix.
 
@@ -78,6 +82,8 @@ def create_files_router(
         cross_origin_resource_policy: Which sites may embed the files; all when not given.
         redirect_status: 307, or 302 for clients that know no better.
         redirect_expires_in: Seconds that the URL of a redirect works, at least 60.
+        offload: The web server in front sends the files of a :class:`LocalStorage`, as
+            :class:`XAccelRedirect` or :class:`XSendfile` says.
 
     Raises:
         ValueError: When ``redirect_expires_in`` is too short.
@@ -103,10 +109,16 @@ def create_files_router(
         download: Annotated[bool | None, Query(description="Save the file, or show it.")] = None,
         filename: Annotated[str | None, Query(description="Name to save the file as.")] = None,
     ) -> Response:
-        wanted = link.disposition or _to_disposition(download)
         name = link.filename or choose_filename(file.name, filename)
+        wanted = link.disposition or _to_disposition(download)
+        if wanted is None and name is not None:
+            wanted = "attachment"  # A name is for saving, so a name alone means that; also on S3.
         if request.method == "GET" and _redirects(mode, file.storage):
             return await redirects.redirect(file, disposition=wanted, filename=name)
+        if offload is not None:
+            return await offload_response(
+                offload, file, presentation=presentation, disposition=wanted, filename=name
+            )
         return StorageFileResponse(
             file, presentation=presentation, disposition=wanted, filename=name
         )
@@ -116,9 +128,27 @@ def create_files_router(
             "/{name:path}",
             read_file,
             methods=[method],
+            name=route_name(storage, signed=access is signed_urls),
+            summary="Read a file" if method == "GET" else "Read the headers of a file",
             response_class=Response,
+            responses=describe_file_responses(
+                method,
+                proxies=mode != "redirect",
+                redirect_status=None if mode == "proxy" else redirect_status,
+                denials=_list_denials(access, denial),
+            ),
         )
     return router
+
+
+def route_name(storage_name: str | None, *, signed: bool = False) -> str:
+    """Return the name of the routes that serve a storage, for ``url_for``.
+
+    Args:
+        storage_name: Which storage of the app; the default one when not given.
+        signed: Whether they serve signed links only, which ``url_for`` could not make.
+    """
+    return f"{'signed-' if signed else ''}files:{storage_name or DEFAULT}"
 
 
 def _make_file_dependency(storage_name: str | None) -> Any:
@@ -131,6 +161,12 @@ def _make_file_dependency(storage_name: str | None) -> Any:
         return StorageFile(storage, name)
 
     return get_file
+
+
+def _list_denials(access: AccessRule, denial: Denial) -> tuple[int, ...]:
+    if access is public or denial == "missing":
+        return ()
+    return (403, 410) if access is signed_urls else (403,)
 
 
 def _to_disposition(download: bool | None) -> Disposition | None:
