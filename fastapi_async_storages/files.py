@@ -44,6 +44,10 @@ class StorageFile:
         self._storage = storage
         self._name = storage.get_name(name)
         self._info = info
+        # Whether the file was just uploaded and nothing has promised yet to keep it. The upload
+        # sets it; who ties the file to a transaction clears it, and deletes the file on rollback;
+        # a request that fails while it is still set deletes the file.
+        self._fresh = False
 
     @classmethod
     def from_stored(cls, storage: Storage, name: str, info: FileInfo | None = None) -> Self:

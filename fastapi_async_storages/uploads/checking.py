@@ -1,0 +1,181 @@
+"""An upload on its way: recognized by its first bytes, counted, hashed and checked to its last."""
+
+import hashlib
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import replace
+
+from fastapi_async_storages.completion import run_in_thread
+from fastapi_async_storages.exceptions import (
+    ConfigurationError,
+    InvalidImageError,
+    MissingDependencyError,
+    UnreadableImageError,
+)
+from fastapi_async_storages.images import (
+    FIRST_READ_BYTES,
+    MAX_HEADER_BYTES,
+    ImageHeader,
+    read_image_header,
+)
+from fastapi_async_storages.keys import clean_filename
+from fastapi_async_storages.media_types import SNIFF_SIZE, is_scriptable, media_type_matches
+from fastapi_async_storages.uploads.incoming import IncomingFile
+from fastapi_async_storages.uploads.polyglots import TAIL_SIZE, find_type_in_tail, may_be_polyglot
+from fastapi_async_storages.uploads.rules import UploadRules
+
+__all__ = ["CheckedUpload", "check_upload"]
+
+_HASH_IN_THREAD = 1024 * 1024
+"""Bytes from which a chunk is hashed in a worker thread.
+
+SHA-256 takes about 1 ms for as many (1 GB/s, measured); handing over to a thread takes 0.05 ms.
+"""
+
+
+class CheckedUpload:
+    """The bytes of an upload that passed all checks of its first bytes. Iterate over it once.
+
+    Storing it (``storage.upload(checked, name)``) runs the remaining checks: they raise out of the
+    iteration, and an upload whose source raises is not stored.
+
+    Attributes:
+        file: What is known from the first bytes.
+        size: Bytes that have come so far.
+        checksum: ``"sha256:"`` and 64 hex digits once every byte has passed, else ``None``.
+    """
+
+    def __init__(self, file: IncomingFile, rest: AsyncIterator[bytes], rules: UploadRules) -> None:
+        self.file = file
+        self.size = 0
+        self.checksum: str | None = None
+        self._rest = rest
+        self._rules = rules
+
+    async def __aiter__(self) -> AsyncGenerator[bytes, None]:
+        """Iterate over the chunks.
+
+        Raises:
+            UploadRefusedError: When the upload breaks a rule after all.
+            ConfigurationError: When a scanner does not pass on what it gets.
+        """
+        passed = 0
+        async with AsyncExitStack() as stages:
+            # Each stage may hold something (a scanner its socket), so each is closed here, not
+            # by the garbage collector.
+            stream = await stages.enter_async_context(aclosing(self._measure()))
+            for scan in self._rules.scanners:
+                stream = await stages.enter_async_context(aclosing(scan(self.file, stream)))
+            async for chunk in stream:
+                passed += len(chunk)
+                yield chunk
+        if passed != self.size or self.checksum is None:
+            raise ConfigurationError(
+                f"A scanner passed on {passed} bytes of {self.file.label} and got {self.size} or"
+                " more; it must yield every chunk."
+            )
+
+    async def _measure(self) -> AsyncGenerator[bytes, None]:
+        rules, filename = self._rules, self.file.filename
+        digest, tail = hashlib.sha256(), b""
+        wants_tail = rules.restricts_type and may_be_polyglot(self.file.media_type)
+        async for chunk in self._chunks():
+            self.size += len(chunk)
+            rules.check_growing_size(self.size, filename=filename)
+            if len(chunk) < _HASH_IN_THREAD:
+                digest.update(chunk)
+            else:
+                await run_in_thread(digest.update, chunk)
+            if wants_tail:
+                tail = (tail + chunk[-TAIL_SIZE:])[-TAIL_SIZE:]
+            yield chunk
+        rules.check_size(self.size, filename=filename)
+        rules.check_other_type(self.file, find_type_in_tail(tail))
+        self.checksum = f"sha256:{digest.hexdigest()}"
+
+    async def _chunks(self) -> AsyncGenerator[bytes, None]:
+        if self.file.head:
+            yield self.file.head
+        async for chunk in self._rest:
+            yield chunk
+
+
+async def check_upload(
+    chunks: AsyncIterator[bytes],
+    rules: UploadRules,
+    *,
+    filename: str | None = None,
+    declared_type: str | None = None,
+    size: int | None = None,
+) -> CheckedUpload:
+    """Read the first bytes of an upload and check all that they tell.
+
+    Args:
+        chunks: The bytes of the upload. Who opened the stream closes it.
+        rules: What is allowed.
+        filename: The client's file name, as it came.
+        declared_type: The ``Content-Type`` of the file, as it came.
+        size: Bytes that the client announced, if it did.
+
+    Returns:
+        The upload, to be stored; of its bytes only the first were read.
+
+    Raises:
+        UploadRefusedError: When it breaks a rule.
+        MissingDependencyError: When there are rules for images and Pillow is not installed.
+    """
+    rules.check_claims(filename=filename, size=size)
+    reader = _HeadReader(chunks, rules, clean_filename(filename))
+    await reader.fill(SNIFF_SIZE)
+    file = IncomingFile.recognize(
+        bytes(reader.head), filename=filename, declared_type=declared_type, size=size
+    )
+    image = await _read_image(reader, file, is_required=rules.image is not None)
+    file = replace(file, head=bytes(reader.head), image=image)
+    await rules.check(file)
+    return CheckedUpload(file, chunks, rules)
+
+
+class _HeadReader:
+    """Reads as many of the first bytes as are wanted, and keeps them."""
+
+    def __init__(
+        self, chunks: AsyncIterator[bytes], rules: UploadRules, filename: str | None
+    ) -> None:
+        self.head = bytearray()
+        self.is_whole = False
+        self._chunks = chunks
+        self._rules = rules
+        self._filename = filename
+
+    async def fill(self, size: int) -> None:
+        while len(self.head) < size and not self.is_whole:
+            try:
+                self.head += await anext(self._chunks)
+            except StopAsyncIteration:
+                self.is_whole = True
+            self._rules.check_growing_size(len(self.head), filename=self._filename)
+
+
+async def _read_image(
+    reader: _HeadReader, file: IncomingFile, *, is_required: bool
+) -> ImageHeader | None:
+    """Return the header of an image, reading on as far as it needs."""
+    if not media_type_matches(file.media_type, ["image/*"]) or is_scriptable(file.media_type):
+        return None
+    # Where nobody asked for dimensions, they are worth no more than one read.
+    limit = MAX_HEADER_BYTES if is_required else FIRST_READ_BYTES
+    try:
+        while True:
+            head = bytes(reader.head)
+            header = await run_in_thread(read_image_header, head, is_whole=reader.is_whole)
+            if header is not None or len(head) >= limit:
+                return header
+            await reader.fill(min(max(2 * len(head), FIRST_READ_BYTES), limit))
+    except InvalidImageError as error:
+        if is_required:
+            raise UnreadableImageError(f"{file.label} is refused: {error}.") from error
+    except MissingDependencyError:
+        if is_required:
+            raise
+    return None
