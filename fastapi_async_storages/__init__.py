@@ -13,10 +13,17 @@ if TYPE_CHECKING:
     from fastapi_async_storages.backends.s3 import S3Storage as S3Storage
     from fastapi_async_storages.files import StorageFile as StorageFile
     from fastapi_async_storages.files import StorageImage as StorageImage
+    from fastapi_async_storages.http.access import public as public
+    from fastapi_async_storages.http.access import signed_urls as signed_urls
+    from fastapi_async_storages.http.offload import XAccelRedirect as XAccelRedirect
+    from fastapi_async_storages.http.offload import XSendfile as XSendfile
+    from fastapi_async_storages.http.responses import StorageFileResponse as StorageFileResponse
     from fastapi_async_storages.info import FileInfo as FileInfo
     from fastapi_async_storages.preconditions import Preconditions as Preconditions
     from fastapi_async_storages.ranges import ByteRange as ByteRange
     from fastapi_async_storages.registry import Storages as Storages
+    from fastapi_async_storages.routers.files import create_files_router as create_files_router
+    from fastapi_async_storages.routers.urls import file_url as file_url
     from fastapi_async_storages.storage import FileReader as FileReader
     from fastapi_async_storages.storage import Storage as Storage
 
@@ -32,8 +39,15 @@ _MODULES = {
     "S3Storage": "backends.s3",
     "Storage": "storage",
     "StorageFile": "files",
+    "StorageFileResponse": "http.responses",
     "StorageImage": "files",
     "Storages": "registry",
+    "XAccelRedirect": "http.offload",
+    "XSendfile": "http.offload",
+    "create_files_router": "routers.files",
+    "file_url": "routers.urls",
+    "public": "http.access",
+    "signed_urls": "http.access",
 }
 """Where each public name is."""
 
