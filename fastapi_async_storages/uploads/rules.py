@@ -243,7 +243,8 @@ class UploadRules:
             stem, dot, extension = name.rpartition(".")
             received = f"{dot}{extension.lower()}" if stem else ""
             raise ExtensionNotAllowedError(
-                f"{reason} the extension {received!r}; allowed: {', '.join(self.extensions)}.",
+                f"{reason} {f'the extension {received!r}' if received else 'no extension'};"
+                f" allowed: {', '.join(self.extensions)}.",
                 limit=list(self.extensions),
                 received=received,
             )

@@ -38,7 +38,8 @@ async def save_upload(
 
     The stored name is unique, ``{prefix}/{uuid7}{extension}``; the client's file name is kept as
     data. The content type is what the first bytes prove. On any failure, cancellation included,
-    nothing is stored.
+    nothing is stored. (Under a given ``name`` there is one exception: when the storage's last
+    answer is lost, what is there is left alone, since it may be someone else's.)
 
     Args:
         upload: The ``UploadFile`` of an endpoint, which is read from its start even when it was

@@ -15,7 +15,7 @@ _UNITS = {
 """Source: IEC 80000-13 (binary prefixes) and the SI (decimal ones)."""
 
 _FACTORS = {unit.lower(): factor for unit, factor in _UNITS.items()}
-_SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,6})?) ?([A-Za-z]+)", re.ASCII)
+_SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,6})?) ?([A-Za-z]+)", re.ASCII)
 
 
 def parse_size(size: int | str) -> int:
