@@ -11,14 +11,19 @@ if TYPE_CHECKING:
     from fastapi_async_storages.backends.local import LocalStorage as LocalStorage
     from fastapi_async_storages.backends.memory import MemoryStorage as MemoryStorage
     from fastapi_async_storages.backends.s3 import S3Storage as S3Storage
+    from fastapi_async_storages.dependencies import StorageDep as StorageDep
+    from fastapi_async_storages.dependencies import get_storage as get_storage
+    from fastapi_async_storages.dependencies import named_storage as named_storage
     from fastapi_async_storages.files import StorageFile as StorageFile
     from fastapi_async_storages.files import StorageImage as StorageImage
     from fastapi_async_storages.http.access import public as public
     from fastapi_async_storages.http.access import signed_urls as signed_urls
     from fastapi_async_storages.http.offload import XAccelRedirect as XAccelRedirect
     from fastapi_async_storages.http.offload import XSendfile as XSendfile
+    from fastapi_async_storages.http.problems import add_problem_handlers as add_problem_handlers
     from fastapi_async_storages.http.responses import StorageFileResponse as StorageFileResponse
     from fastapi_async_storages.info import FileInfo as FileInfo
+    from fastapi_async_storages.lifespan import storage_lifespan as storage_lifespan
     from fastapi_async_storages.preconditions import Preconditions as Preconditions
     from fastapi_async_storages.ranges import ByteRange as ByteRange
     from fastapi_async_storages.registry import Storages as Storages
@@ -26,6 +31,9 @@ if TYPE_CHECKING:
     from fastapi_async_storages.routers.urls import file_url as file_url
     from fastapi_async_storages.storage import FileReader as FileReader
     from fastapi_async_storages.storage import Storage as Storage
+    from fastapi_async_storages.uploads.rules import ImageRules as ImageRules
+    from fastapi_async_storages.uploads.rules import UploadRules as UploadRules
+    from fastapi_async_storages.uploads.save import save_upload as save_upload
 
 __version__ = "1.0.0.dev0"
 
@@ -33,21 +41,29 @@ _MODULES = {
     "ByteRange": "ranges",
     "FileInfo": "info",
     "FileReader": "storage",
+    "ImageRules": "uploads.rules",
     "LocalStorage": "backends.local",
     "MemoryStorage": "backends.memory",
     "Preconditions": "preconditions",
     "S3Storage": "backends.s3",
     "Storage": "storage",
+    "StorageDep": "dependencies",
     "StorageFile": "files",
     "StorageFileResponse": "http.responses",
     "StorageImage": "files",
     "Storages": "registry",
+    "UploadRules": "uploads.rules",
     "XAccelRedirect": "http.offload",
     "XSendfile": "http.offload",
+    "add_problem_handlers": "http.problems",
     "create_files_router": "routers.files",
     "file_url": "routers.urls",
+    "get_storage": "dependencies",
+    "named_storage": "dependencies",
     "public": "http.access",
+    "save_upload": "uploads.save",
     "signed_urls": "http.access",
+    "storage_lifespan": "lifespan",
 }
 """Where each public name is."""
 
