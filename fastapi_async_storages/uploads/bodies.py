@@ -1,0 +1,112 @@
+"""The body of a request, as it arrives, and what its headers say of it."""
+
+import re
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from typing import TypeAlias
+from urllib.parse import unquote
+
+from python_multipart.multipart import parse_options_header
+from starlette.requests import ClientDisconnect, Request
+
+from fastapi_async_storages.exceptions import ConfigurationError, UploadInterruptedError
+
+__all__ = [
+    "FORM_TYPE",
+    "URLENCODED_TYPE",
+    "Progress",
+    "get_content_length",
+    "get_filename",
+    "get_media_type",
+    "read_body",
+]
+
+FORM_TYPE = "multipart/form-data"
+"""What a form with files is sent as. Source: RFC 7578 section 8."""
+
+URLENCODED_TYPE = "application/x-www-form-urlencoded"
+"""What a form is sent as that does not say so. Source: WHATWG HTML, attribute ``enctype``."""
+
+Progress: TypeAlias = Callable[[int, int | None], Awaitable[None]]
+"""Is told the bytes of the body so far, and all that will come, if the client announced them.
+
+It is awaited with every chunk of the body, before the chunk goes on. What it raises ends the
+upload.
+"""
+
+# RFC 8187 section 3.2.1: charset, language, and what is percent-encoded.
+_EXTENDED_FILENAME = re.compile(r";\s*filename\*\s*=\s*utf-8'[^']*'([^\s;]+)", re.IGNORECASE)
+
+
+async def read_body(
+    request: Request, progress: Progress | None = None
+) -> AsyncGenerator[bytes, None]:
+    """Read the body of a request chunk by chunk, no faster than the chunks are taken.
+
+    Args:
+        request: The request.
+        progress: Is told how much has come; see :data:`Progress`.
+
+    Raises:
+        UploadInterruptedError: When the client leaves before the end.
+        ConfigurationError: When something else has read the body before.
+    """
+    received, total = 0, get_content_length(request)
+    async with aclosing(_receive(request)) as chunks:
+        async for chunk in chunks:
+            received += len(chunk)
+            if progress is not None:
+                await progress(received, total)
+            yield chunk
+
+
+async def _receive(request: Request) -> AsyncGenerator[bytes, None]:
+    try:
+        async with aclosing(request.stream()) as chunks:
+            async for chunk in chunks:
+                if chunk:  # Starlette ends with an empty one.
+                    yield chunk
+    except ClientDisconnect as error:
+        raise UploadInterruptedError("The client left before the end of its upload.") from error
+    except RuntimeError as error:
+        raise ConfigurationError(
+            f"Nothing is left of the body of {request.method} {request.url.path}: it can be read"
+            " once. An endpoint with a StreamedForm or a StreamedUpload has only one of them, and"
+            " no Form, File or Body parameter."
+        ) from error
+
+
+def get_content_length(request: Request) -> int | None:
+    """Return how many bytes the client announced, or ``None`` when it did not.
+
+    Args:
+        request: The request.
+    """
+    value = request.headers.get("content-length", "")
+    return int(value) if value.isascii() and value.isdigit() else None
+
+
+def get_media_type(request: Request) -> str | None:
+    """Return the media type of the body, in lower case and without parameters.
+
+    Args:
+        request: The request.
+    """
+    media_type, _ = parse_options_header(request.headers.get("content-type"))
+    return media_type.decode("latin-1") or None
+
+
+def get_filename(request: Request) -> str | None:
+    """Return the file name that a client sent with a raw body, as it came.
+
+    Args:
+        request: The request, with a ``Content-Disposition`` such as
+            ``attachment; filename="a.txt"``. ``filename*`` (RFC 8187, in UTF-8) is for all that is
+            not ASCII, and preferred (RFC 6266 section 4.3).
+    """
+    header = request.headers.get("content-disposition", "")
+    if extended := _EXTENDED_FILENAME.search(header):
+        return unquote(extended[1], errors="replace")
+    _, options = parse_options_header(header)
+    name = options.get(b"filename")
+    return None if name is None else name.decode(errors="replace")
