@@ -10,7 +10,10 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeAlias
 
+from fastapi import FastAPI
+
 from fastapi_async_storages.exceptions import ConfigurationError
+from fastapi_async_storages.openapi import describe_uploads
 from fastapi_async_storages.registry import Storages
 from fastapi_async_storages.storage import Storage
 
@@ -36,7 +39,8 @@ def storage_lifespan(
             async with storage_lifespan(storages)(app) as state:
                 yield {"started_at": datetime.now(UTC), **state}
 
-    An app can be started several times in turn, as test suites do.
+    An app can be started several times in turn, as test suites do. Its OpenAPI schema shows the
+    bodies of streamed uploads from then on (see :func:`describe_uploads`).
 
     Args:
         storages: The storages of the app, or its only one.
@@ -59,6 +63,8 @@ def storage_lifespan(
 
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[dict[str, Any]]:
+        if isinstance(app, FastAPI):
+            describe_uploads(app)
         async with registry:
             if check:
                 await registry.check()

@@ -1,0 +1,146 @@
+"""What OpenAPI shows of uploads: the body that a streaming dependency reads, and its refusals.
+
+A dependency that reads the body itself adds none to the schema, and a ``File`` parameter, which
+would, reads the body before. So the bodies are added to the schema when it is made.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute, iter_route_contexts
+from starlette.routing import Mount
+
+from fastapi_async_storages.http.problems import problem_responses
+from fastapi_async_storages.storage import DEFAULT_CONTENT_TYPE
+from fastapi_async_storages.uploads.bodies import FORM_TYPE
+from fastapi_async_storages.uploads.forms import UploadForm
+from fastapi_async_storages.uploads.rules import UploadRules
+from fastapi_async_storages.uploads.sizes import format_size
+
+__all__ = ["describe_uploads"]
+
+_COMPONENT = "#/components/schemas/{model}"
+
+# OpenAPI 3.0 and its tools know the format, 3.1 and FastAPI's own schemas the media type.
+_FILE = {"type": "string", "format": "binary", "contentMediaType": DEFAULT_CONTENT_TYPE}
+
+_REFUSALS = (400, 413, 415, 422)
+
+
+def describe_uploads(app: FastAPI) -> None:
+    """Show the bodies of :func:`StreamedForm` and :func:`StreamedUpload` in an app's schema.
+
+    ``storage_lifespan`` does it when the app starts. A program that takes ``app.openapi()`` without
+    starting the app calls it before. Routes may be added after it, included routers count, and so
+    do apps mounted by then. What a route says itself, by ``openapi_extra`` or ``responses``, stays.
+
+    Args:
+        app: The app; calling it twice does no harm.
+    """
+    if not isinstance(app.openapi, _UploadSchema):
+        # FastAPI's documented way to extend the schema ("Extending OpenAPI").
+        app.openapi = _UploadSchema(app, app.openapi)  # type: ignore[method-assign]
+    for context in iter_route_contexts(app.routes):
+        mount = context.original_route
+        if isinstance(mount, Mount) and isinstance(mount.app, FastAPI):
+            describe_uploads(mount.app)
+
+
+class _UploadSchema:
+    """Makes the schema of an app as it would be made otherwise, and adds the uploads."""
+
+    def __init__(self, app: FastAPI, make: Callable[[], dict[str, Any]]) -> None:
+        self._app = app
+        self._make = make
+
+    def __call__(self) -> dict[str, Any]:
+        schema = self._make()
+        for path, methods, form in _find_forms(self._app):
+            item = schema.get("paths", {}).get(path, {})
+            for method in methods & item.keys():
+                _describe_operation(schema, item[method], form, is_put=method == "put")
+        return schema
+
+
+def _find_forms(app: FastAPI) -> Iterator[tuple[str, set[str], UploadForm]]:
+    for context in iter_route_contexts(app.routes):
+        if isinstance(context.original_route, APIRoute) and context.include_in_schema:
+            form = _find_form(context.dependant)
+            if form is not None:
+                methods = {method.lower() for method in context.methods or ()}
+                yield context.path_format or "", methods, form
+
+
+def _find_form(dependant: Dependant) -> UploadForm | None:
+    if isinstance(dependant.call, UploadForm):
+        return dependant.call
+    found = (_find_form(dependency) for dependency in dependant.dependencies)
+    return next((form for form in found if form is not None), None)
+
+
+def _describe_operation(
+    schema: dict[str, Any], operation: dict[str, Any], form: UploadForm, *, is_put: bool
+) -> None:
+    if "requestBody" not in operation:
+        schemas = schema.setdefault("components", {}).setdefault("schemas", {})
+        content = _describe_form(schemas, f"Body_{operation['operationId']}", form)
+        if form.takes_raw_body:
+            raw = _describe_raw_body(*form.files.values())
+            # Swagger UI and generated clients take the first one unless told otherwise.
+            content = {**raw, **content} if is_put else {**content, **raw}
+        operation["requestBody"] = {"required": True, "content": content}
+    responses = operation.setdefault("responses", {})
+    for status, response in problem_responses(*_REFUSALS).items():
+        described = responses.setdefault(str(status), response)
+        described["content"] = {**response["content"], **described.get("content", {})}
+
+
+def _describe_form(schemas: dict[str, Any], name: str, form: UploadForm) -> dict[str, Any]:
+    fields, definitions = form.fields.describe(_COMPONENT)
+    if any(schemas.get(one, definition) != definition for one, definition in definitions.items()):
+        # The app has another schema of that name.
+        template = f"{name}_{{model}}"
+        fields, definitions = form.fields.describe(_COMPONENT.replace("{model}", template))
+        definitions = {
+            template.format(model=one): definition for one, definition in definitions.items()
+        }
+    required = [*fields.get("required", ()), *(form.files.keys() - form.optional)]
+    files = {one: {**_FILE, **_describe_limits(rules)} for one, rules in form.files.items()}
+    body = {
+        **fields,
+        "title": name,
+        "type": "object",
+        "properties": {**fields.get("properties", {}), **files},
+        **({"required": sorted(required)} if required else {}),
+    }
+    schemas |= {**definitions, name: body}
+    encoding = {
+        one: {"contentType": ", ".join(_get_types(rules))}
+        for one, rules in form.files.items()
+        if rules.restricts_type
+    }
+    reference = {"schema": {"$ref": _COMPONENT.format(model=name)}}
+    return {FORM_TYPE: {**reference, **({"encoding": encoding} if encoding else {})}}
+
+
+def _describe_raw_body(rules: UploadRules) -> dict[str, Any]:
+    schema = {"type": "string", "format": "binary", **_describe_limits(rules)}
+    return {media_type: {"schema": schema} for media_type in _get_types(rules)}
+
+
+def _get_types(rules: UploadRules) -> Sequence[str]:
+    if rules.types is not None:
+        return rules.types
+    return ["image/*"] if rules.image is not None else [DEFAULT_CONTENT_TYPE]
+
+
+def _describe_limits(rules: UploadRules) -> dict[str, str]:
+    limits = [
+        f"at least {format_size(rules.min_size)}" if rules.min_size else "",
+        f"at most {format_size(rules.max_size)}" if rules.max_size is not None else "",
+        f"named {', '.join(f'*{one}' for one in rules.extensions)}" if rules.extensions else "",
+    ]
+    text = "; ".join(limit for limit in limits if limit)
+    return {"description": f"{text[0].upper()}{text[1:]}."} if text else {}
