@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from fastapi_async_storages.completion import complete
 from fastapi_async_storages.exceptions import StorageClosedError
@@ -28,6 +28,11 @@ class _LoopState(Generic[T]):
     opened: _OpenClient[T] | None = None
     entered: int = 0
     closed: bool = False
+
+
+# Open clients stay referenced until they are closed. A storage that is dropped open is garbage
+# together with its client, and the collector may drop the client before the generator closes it.
+_IN_USE: dict[_LoopState[Any], asyncio.AbstractEventLoop] = {}
 
 
 class LoopClients(Generic[T]):
@@ -103,10 +108,12 @@ class LoopClients(Generic[T]):
 
     async def _hold(self, state: _LoopState[T]) -> AsyncGenerator[T, None]:
         async with self._open_client() as client:
+            _IN_USE[state] = asyncio.get_running_loop()
             try:
                 yield client
             finally:
                 state.opened = None  # First, so that nobody is handed a client that is closing.
+                _IN_USE.pop(state, None)
 
     def _get_state(self) -> _LoopState[T]:
         loop = asyncio.get_running_loop()
@@ -114,6 +121,9 @@ class LoopClients(Generic[T]):
         if state is None:
             for other in [other for other in self._states if other.is_closed()]:
                 self._states.pop(other, None)  # A lock holds its loop, so no weak key would do.
+            for lost, its_loop in list(_IN_USE.items()):
+                if its_loop.is_closed():  # Without shutdown_asyncgens().
+                    _IN_USE.pop(lost, None)
             state = self._states[loop] = _LoopState()
         return state
 
