@@ -1,6 +1,5 @@
 """The engine that moves bytes through aiobotocore: one method for each operation on objects."""
 
-import io
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -17,6 +16,7 @@ from fastapi_async_storages.backends._s3_objects import (
     to_listed_info,
 )
 from fastapi_async_storages.backends._s3_parts import PartReader
+from fastapi_async_storages.backends._s3_payloads import HashedBody
 from fastapi_async_storages.backends._s3_writes import put, put_parts
 from fastapi_async_storages.exceptions import (
     NotFoundError,
@@ -56,7 +56,7 @@ class AiobotocoreEngine:
         self._bucket_found = False
 
     async def put(
-        self, name: str, body: io.BytesIO, attributes: ObjectAttributes, *, overwrite: bool
+        self, name: str, body: HashedBody, attributes: ObjectAttributes, *, overwrite: bool
     ) -> None:
         """Store a file in one request."""
         await put(self._bucket, name, body, attributes, overwrite=overwrite)
@@ -121,8 +121,11 @@ class AiobotocoreEngine:
             with self._bucket.translate_errors(name):
                 answer = await self._client.get_object(**request)
         except RangeNotSatisfiableError as error:
-            if error.size is None:
-                error.size = (await self.head(name)).size
+            if error.size is None or preconditions:
+                info = await self.head(name)
+                # SeaweedFS looks at the range first; RFC 9110 section 13.2.2 says last.
+                self._enforce(preconditions, info)
+                error.size = info.size
             raise
         body = answer["Body"]
         try:
@@ -130,12 +133,7 @@ class AiobotocoreEngine:
             size = content_range.size if content_range else answer["ContentLength"]
             info = to_file_info(name, answer, size=size)
             # Of what the server did not check, because it does not know it.
-            preconditions.enforce(
-                etag=info.etag,
-                last_modified=info.last_modified,
-                storage=self._bucket.storage,
-                name=name,
-            )
+            self._enforce(preconditions, info)
             yield FileReader(
                 info,
                 self._read(name, body),
@@ -202,6 +200,15 @@ class AiobotocoreEngine:
             if not chunk:
                 return
             yield chunk
+
+    def _enforce(self, preconditions: Preconditions, info: FileInfo) -> None:
+        preconditions.enforce(
+            etag=info.etag,
+            last_modified=info.last_modified,
+            cache_control=info.cache_control or "",
+            storage=self._bucket.storage,
+            name=info.name,
+        )
 
     async def _confirm_bucket(self) -> None:
         """After a HEAD said "not found": find out, once, whether it is the bucket that is missing.

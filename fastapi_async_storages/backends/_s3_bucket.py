@@ -30,6 +30,19 @@ class Bucket:
     prefix: str
     storage: str
 
+    @property
+    def signs_bodies(self) -> bool:
+        """Whether signatures cover the SHA-256 of the body.
+
+        Over TLS, when the SDK adds a checksum to every upload, it leaves it at that.
+        """
+        config: Any = self.client.meta.config  # The stubs know few of its attributes.
+        signs = (config.s3 or {}).get("payload_signing_enabled")
+        if signs is not None:
+            return bool(signs)
+        is_secure = self.client.meta.endpoint_url.startswith("https:")
+        return not is_secure or config.request_checksum_calculation == "when_required"
+
     def locate(self, name: str) -> dict[str, Any]:
         """Return a file's place as parameters of a request.
 

@@ -18,6 +18,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.loaders import Loader
 
+from fastapi_async_storages.backends._s3_payloads import use_hashed_bodies
 from fastapi_async_storages.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -153,24 +154,31 @@ async def open_client(
             "s3",
             endpoint_url=endpoint_url or config.endpoint_url,
             region_name=region,
-            aws_access_key_id=config.access_key_id,
-            aws_secret_access_key=config.secret_access_key,
-            aws_session_token=config.session_token,
             config=config.to_sdk_config(signed=signed),
         )
     )
     # "Expect: 100-continue" costs a round trip for each part, and aiohttp waits for ever when a
     # server ignores it, as R2 does.
     client.meta.events.unregister("before-call.s3", handlers.add_expect_header)
+    use_hashed_bodies(client)
     if not config.is_aws():
         client.meta.events.register("before-sign.s3.DeleteObjects", _add_content_md5)
     return client
 
 
-async def create_session() -> AioSession:
-    """Return a session with the service model of S3 loaded, which takes a thread about 100 ms."""
+async def create_session(config: S3Config) -> AioSession:
+    """Return a session with the credentials, and with the service model of S3 loaded.
+
+    Args:
+        config: Where the bucket is.
+    """
     session = AioSession()
+    # The first time, this takes about 100 ms.
     session.register_component("data_loader", await asyncio.to_thread(_load_model))
+    if config.access_key_id is not None and config.secret_access_key is not None:
+        session.set_credentials(
+            config.access_key_id, config.secret_access_key, config.session_token
+        )
     return session
 
 

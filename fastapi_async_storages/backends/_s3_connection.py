@@ -8,6 +8,7 @@ from fastapi_async_storages.backends._s3_aiobotocore import AiobotocoreEngine
 from fastapi_async_storages.backends._s3_bucket import Bucket
 from fastapi_async_storages.backends._s3_config import S3Config, create_session, open_client
 from fastapi_async_storages.backends._s3_errors import translate_errors
+from fastapi_async_storages.backends._s3_urls import ObjectUrls
 
 __all__ = ["Connection"]
 
@@ -19,7 +20,7 @@ class Connection:
 
     Attributes:
         engine: Moves the bytes.
-        url_bucket: The bucket with the client whose endpoint and signature URLs are made with.
+        urls: Makes the URLs of files.
 
     Args:
         config: Where the bucket is.
@@ -32,7 +33,7 @@ class Connection:
     """
 
     engine: AiobotocoreEngine
-    url_bucket: Bucket
+    urls: ObjectUrls
 
     def __init__(
         self,
@@ -58,7 +59,7 @@ class Connection:
         """Open the clients. Connections are made when requests need them."""
         async with AsyncExitStack() as opened:
             with translate_errors(self._storage):
-                session = await create_session()
+                session = await create_session(self._config)
                 client = url_client = await open_client(self._config, session, opened)
                 if self._url_endpoint is not None or not self._signed_urls:
                     url_client = await open_client(
@@ -70,7 +71,9 @@ class Connection:
                     )
             bucket = Bucket(client, self._bucket_name, self._prefix, self._storage)
             self.engine = AiobotocoreEngine(bucket, max_concurrency=self._max_concurrency)
-            self.url_bucket = Bucket(url_client, self._bucket_name, self._prefix, self._storage)
+            self.urls = ObjectUrls(
+                Bucket(url_client, self._bucket_name, self._prefix, self._storage), session
+            )
             self._opened = opened.pop_all()
         return self
 

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from fastapi_async_storages.backends._s3_bucket import Bucket
+from fastapi_async_storages.backends._s3_payloads import HashedBody
 from fastapi_async_storages.completion import complete
 from fastapi_async_storages.exceptions import StorageError
 
@@ -25,6 +26,7 @@ class MultipartUpload:
 
     def __init__(self, bucket: Bucket, name: str) -> None:
         self._client = bucket.client
+        self._signs_bodies = bucket.signs_bodies
         self._target = bucket.locate(name)
         self._translate_errors = partial(bucket.translate_errors, name)
         self._parts: dict[int, Mapping[str, Any]] = {}
@@ -36,8 +38,10 @@ class MultipartUpload:
             answer = await self._client.create_multipart_upload(**self._target, **headers)
         self._target["UploadId"] = answer["UploadId"]
 
-    async def send(self, number: int, body: Any) -> None:
+    async def send(self, number: int, body: HashedBody) -> None:
         """Send one part."""
+        if self._signs_bodies:
+            await body.hash()
         with self._translate_errors():
             answer = await self._client.upload_part(**self._target, PartNumber=number, Body=body)
         self._keep(number, answer)

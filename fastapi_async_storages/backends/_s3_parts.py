@@ -1,8 +1,8 @@
 """The bytes of an upload, cut into the parts that S3 takes."""
 
-import io
 from collections.abc import AsyncIterator
 
+from fastapi_async_storages.backends._s3_payloads import HashedBody
 from fastapi_async_storages.exceptions import FileTooLargeError
 from fastapi_async_storages.streams import ByteStream
 
@@ -67,7 +67,7 @@ class PartReader:
 
     def __init__(self, stream: ByteStream, part_size: int, *, storage: str, name: str) -> None:
         self.ended = False
-        self._peeked: io.BytesIO | None = None
+        self._peeked: HashedBody | None = None
         self._chunks: AsyncIterator[bytes] = aiter(stream)
         self._rest = memoryview(b"")
         self._total = stream.size
@@ -77,12 +77,12 @@ class PartReader:
         self._storage = storage
         self._name = name
 
-    async def peek(self) -> io.BytesIO:
+    async def peek(self) -> HashedBody:
         """Read the next part, and keep it for the next :meth:`read` too."""
         self._peeked = await self.read()
         return self._peeked
 
-    async def read(self) -> io.BytesIO:
+    async def read(self) -> HashedBody:
         """Read the next part into memory.
 
         Returns:
@@ -113,9 +113,9 @@ class PartReader:
             return growing_part_size(self._number, self._part_size)
         return part_size_for(self._total, self._part_size)
 
-    async def _fill(self, size: int) -> io.BytesIO:
+    async def _fill(self, size: int) -> HashedBody:
         # One buffer that grows, where a list of chunks joined at its end would need twice a part.
-        part = io.BytesIO()
+        part = HashedBody()
         room = size
         while room:
             if not self._rest and not await self._read_chunk():

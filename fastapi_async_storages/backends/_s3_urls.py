@@ -3,10 +3,13 @@
 from typing import Any
 from urllib.parse import quote
 
+from aiobotocore.session import AioSession
+
 from fastapi_async_storages.backends._s3_bucket import Bucket
+from fastapi_async_storages.backends._s3_presigning import SAMPLE_KEY, UrlSigner
 from fastapi_async_storages.dispositions import Disposition, content_disposition
 
-__all__ = ["MAX_EXPIRES_IN", "cdn_url", "object_url"]
+__all__ = ["MAX_EXPIRES_IN", "ObjectUrls", "join_url"]
 
 MAX_EXPIRES_IN = 7 * 24 * 3600
 """Longest life of a presigned URL in seconds.
@@ -15,49 +18,85 @@ Source: Amazon S3 API Reference, "Authenticating Requests: Using Query Parameter
 """
 
 
-def cdn_url(base_url: str, key: str) -> str:
+def join_url(base_url: str, key: str) -> str:
     """Return the URL of a key under a base URL.
 
     Args:
-        base_url: URL with its scheme and without a ``/`` at its end.
+        base_url: URL that ends with ``/``.
         key: Key of the object.
     """
-    return f"{base_url}/{quote(key, safe='/~')}"
+    return base_url + quote(key, safe="/~")
 
 
-async def object_url(
-    bucket: Bucket,
-    name: str,
-    *,
-    expires_in: int,
-    filename: str | None = None,
-    disposition: Disposition | None = None,
-) -> str:
-    """Return the URL of a file on the server; presigned when the bucket's client signs.
-
-    Nothing is sent, but temporary credentials that are about to expire are fetched again.
+class ObjectUrls:
+    """Makes the URLs of a bucket's objects: presigned, or plain when the client does not sign.
 
     Args:
-        bucket: The bucket, with the client of the endpoint that the URL is for.
-        name: Which file.
-        expires_in: Seconds that a signature works; at most 7 days.
-        filename: Name under which a browser saves the file.
-        disposition: Whether a browser shows the file or saves it.
-
-    Raises:
-        ValueError: When ``expires_in`` is more than 7 days.
+        bucket: The bucket, with the client of the endpoint that the URLs are for.
+        session: Where the credentials are from.
     """
-    if expires_in > MAX_EXPIRES_IN:
-        raise ValueError(
-            f"expires_in must be at most {MAX_EXPIRES_IN} seconds (7 days), not {expires_in}."
-        )
-    parameters: dict[str, Any] = bucket.locate(name)
-    if filename is not None or disposition is not None:
-        # A name is for saving, so a name alone means that.
-        parameters["ResponseContentDisposition"] = content_disposition(
-            disposition or "attachment", filename
-        )
-    with bucket.translate_errors(name):
-        return await bucket.client.generate_presigned_url(
-            "get_object", Params=parameters, ExpiresIn=expires_in
+
+    def __init__(self, bucket: Bucket, session: AioSession) -> None:
+        self._bucket = bucket
+        self._session = session
+        self._sample: str | None = None
+        self._signer: UrlSigner | None = None
+
+    async def get(
+        self,
+        name: str,
+        *,
+        expires_in: int,
+        filename: str | None = None,
+        disposition: Disposition | None = None,
+    ) -> str:
+        """Return the URL of a file.
+
+        Nothing is sent, but temporary credentials that are about to expire are fetched again.
+
+        Args:
+            name: Which file.
+            expires_in: Seconds that a signature works; at most 7 days.
+            filename: Name under which a browser saves the file.
+            disposition: Whether a browser shows the file or saves it.
+
+        Raises:
+            ValueError: When ``expires_in`` is more than 7 days.
+        """
+        if expires_in > MAX_EXPIRES_IN:
+            raise ValueError(
+                f"expires_in must be at most {MAX_EXPIRES_IN} seconds (7 days), not {expires_in}."
+            )
+        header = None
+        if filename is not None or disposition is not None:
+            # A name is for saving, so a name alone means that.
+            header = content_disposition(disposition or "attachment", filename)
+        place = self._bucket.locate(name)
+        with self._bucket.translate_errors(name):
+            sample = self._sample or await self._learn()
+            if "?" not in sample:
+                return join_url(sample.removesuffix(SAMPLE_KEY), place["Key"])
+            if self._signer is None:
+                return await self._ask_sdk(place, expires_in, header)
+            # The SDK has them, else it could not have signed the sample.
+            credentials: Any = await self._session.get_credentials()
+            return self._signer.sign(
+                place["Key"],
+                parameters={"response-content-disposition": header} if header else {},
+                expires_in=expires_in,
+                credentials=await credentials.get_frozen_credentials(),
+            )
+
+    async def _learn(self) -> str:
+        """Have the SDK make one URL, which shows how it resolves and signs the endpoint."""
+        self._sample = await self._ask_sdk({"Bucket": self._bucket.name, "Key": SAMPLE_KEY}, 1)
+        self._signer = UrlSigner.from_sample(self._sample)
+        return self._sample
+
+    async def _ask_sdk(
+        self, place: dict[str, Any], expires_in: int, header: str | None = None
+    ) -> str:
+        response = {"ResponseContentDisposition": header} if header else {}
+        return await self._bucket.client.generate_presigned_url(
+            "get_object", Params={**place, **response}, ExpiresIn=expires_in
         )

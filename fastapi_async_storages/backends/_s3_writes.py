@@ -1,7 +1,6 @@
 """Writing objects: in one request, or in parts side by side."""
 
 import asyncio
-import io
 import random
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -16,6 +15,7 @@ from fastapi_async_storages.backends._s3_errors import ConflictError
 from fastapi_async_storages.backends._s3_multipart import open_multipart_upload
 from fastapi_async_storages.backends._s3_objects import WRITE_TOKEN, ObjectAttributes, to_headers
 from fastapi_async_storages.backends._s3_parts import PartReader
+from fastapi_async_storages.backends._s3_payloads import HashedBody
 from fastapi_async_storages.completion import complete
 from fastapi_async_storages.exceptions import (
     AlreadyExistsError,
@@ -42,7 +42,7 @@ CONFLICT_DELAY = 0.1
 
 
 async def put(
-    bucket: Bucket, name: str, body: io.BytesIO, attributes: ObjectAttributes, *, overwrite: bool
+    bucket: Bucket, name: str, body: HashedBody, attributes: ObjectAttributes, *, overwrite: bool
 ) -> None:
     """Store a file in one request.
 
@@ -53,7 +53,9 @@ async def put(
         attributes: What is stored beside them.
         overwrite: ``False`` stores it only if the name is free.
     """
-    size = body.getbuffer().nbytes
+    is_small = body.getbuffer().nbytes <= SMALL_BODY_SIZE
+    if not is_small and bucket.signs_bodies:
+        await body.hash()
 
     async def write(attributes: ObjectAttributes, conditions: Mapping[str, Any]) -> None:
         with bucket.translate_errors(name):
@@ -61,7 +63,7 @@ async def put(
                 **bucket.locate(name),
                 **to_headers(attributes),
                 **conditions,
-                Body=body.getvalue() if size <= SMALL_BODY_SIZE else body,
+                Body=body.getvalue() if is_small else body,
             )
 
     if overwrite:

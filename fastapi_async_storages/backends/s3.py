@@ -32,7 +32,7 @@ from fastapi_async_storages.backends._s3_parts import (
     MIN_PART_SIZE,
     PartReader,
 )
-from fastapi_async_storages.backends._s3_urls import cdn_url, object_url
+from fastapi_async_storages.backends._s3_urls import join_url
 from fastapi_async_storages.dispositions import Disposition
 from fastapi_async_storages.info import FileInfo
 from fastapi_async_storages.keys import normalize_prefix
@@ -167,6 +167,12 @@ class S3Storage(Storage):
                 f"part_size must be {MIN_PART_SIZE} to {MAX_PART_SIZE} bytes (5 MiB to 5 GiB), not"
                 f" {self._part_size}."
             )
+        keys = (self._config.access_key_id, self._config.secret_access_key)
+        if (None in keys) if self._config.session_token else (keys.count(None) == 1):
+            raise ConfigurationError(
+                "aws_access_key_id and aws_secret_access_key go together, and aws_session_token"
+                " needs both."
+            )
         if self._max_concurrency < 1:
             raise ConfigurationError(
                 f"max_concurrency must be at least 1, not {self._max_concurrency}."
@@ -241,12 +247,8 @@ class S3Storage(Storage):
         self, name: str, *, expires_in: int, filename: str | None, disposition: Disposition | None
     ) -> str:
         if self._cdn_url is None and self._querystring_auth:
-            return await object_url(
-                (await self._connect()).url_bucket,
-                name,
-                expires_in=expires_in,
-                filename=filename,
-                disposition=disposition,
+            return await (await self._connect()).urls.get(
+                name, expires_in=expires_in, filename=filename, disposition=disposition
             )
         if filename is not None or disposition is not None:
             # Only a signed request may say which headers the answer has. Left out in silence, a
@@ -258,8 +260,8 @@ class S3Storage(Storage):
                 name=name,
             )
         if self._cdn_url is not None:
-            return cdn_url(self._cdn_url, to_key(self._prefix, name, storage=repr(self)))
-        return await object_url((await self._connect()).url_bucket, name, expires_in=expires_in)
+            return join_url(f"{self._cdn_url}/", to_key(self._prefix, name, storage=repr(self)))
+        return await (await self._connect()).urls.get(name, expires_in=expires_in)
 
     async def _check(self) -> None:
         await (await self._connect()).engine.check()

@@ -1,0 +1,149 @@
+"""Presigned GET URLs, with all that does not change from one to the next kept.
+
+The SDK resolves the endpoint and derives the signing key anew for each URL, about 250 us; a
+redirect to a file is little else than that.
+
+Source: Amazon S3 API Reference, "Authenticating Requests: Using Query Parameters (AWS Signature
+Version 4)".
+"""
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Protocol
+from urllib.parse import parse_qs, quote, urlsplit
+
+__all__ = ["Credentials", "UrlSigner"]
+
+_ALGORITHM = "AWS4-HMAC-SHA256"
+_TERMINATOR = "aws4_request"
+
+SAMPLE_KEY = "sample"
+"""Key of the presigned URL that :meth:`UrlSigner.from_sample` learns from."""
+
+
+class Credentials(Protocol):
+    """A consistent set of credentials, as the SDK returns it."""
+
+    @property
+    def access_key(self) -> str:
+        """Access key ID."""
+
+    @property
+    def secret_key(self) -> str:
+        """Secret access key."""
+
+    @property
+    def token(self) -> str | None:
+        """Session token of temporary credentials."""
+
+
+class UrlSigner:
+    """Presigns GET URLs of one bucket at one endpoint.
+
+    Args:
+        base_url: What stands in front of the key in a URL.
+        region: Region that is signed for.
+        service: Service that is signed for; ``"s3"``, or ``"s3-outposts"``.
+    """
+
+    def __init__(self, base_url: str, *, region: str, service: str = "s3") -> None:
+        parts = urlsplit(base_url)
+        self._origin = f"{parts.scheme}://{parts.netloc}"
+        self._path = parts.path
+        self._host = _to_host(base_url)
+        self._scope = f"{region}/{service}/{_TERMINATOR}"
+        self._signing_key: tuple[tuple[str, str], bytes] | None = None
+
+    @classmethod
+    def from_sample(cls, url: str) -> "UrlSigner | None":
+        """Learn endpoint, region and service from a URL that the SDK presigned for ``SAMPLE_KEY``.
+
+        Returns:
+            ``None`` when it is signed in another way than this class knows, such as for directory
+            buckets and multi-region access points.
+        """
+        bare, _, query = url.partition("?")
+        signed = {name: values[0] for name, values in parse_qs(query).items()}
+        known = {
+            "X-Amz-Algorithm",
+            "X-Amz-Credential",
+            "X-Amz-Date",
+            "X-Amz-Expires",
+            "X-Amz-Security-Token",
+            "X-Amz-Signature",
+            "X-Amz-SignedHeaders",
+        }
+        if signed.get("X-Amz-Algorithm") != _ALGORITHM or not signed.keys() <= known:
+            return None
+        if signed.get("X-Amz-SignedHeaders") != "host" or not bare.endswith(f"/{SAMPLE_KEY}"):
+            return None
+        _, _, region, service, _ = signed["X-Amz-Credential"].rsplit("/", 4)
+        return cls(bare.removesuffix(SAMPLE_KEY), region=region, service=service)
+
+    def sign(
+        self,
+        key: str,
+        *,
+        parameters: Mapping[str, str],
+        expires_in: int,
+        credentials: Credentials,
+        now: datetime | None = None,
+    ) -> str:
+        """Return a presigned URL.
+
+        Args:
+            key: Key of the object.
+            parameters: Further query parameters, such as ``response-content-disposition``.
+            expires_in: Seconds that the URL works.
+            credentials: Whose signature it is.
+            now: Aware time from which it works; the current time when not given.
+        """
+        timestamp = (now or datetime.now(UTC)).strftime("%Y%m%dT%H%M%SZ")
+        date = timestamp[:8]
+        signed = {
+            **parameters,
+            "X-Amz-Algorithm": _ALGORITHM,
+            "X-Amz-Credential": f"{credentials.access_key}/{date}/{self._scope}",
+            "X-Amz-Date": timestamp,
+            "X-Amz-Expires": str(expires_in),
+            "X-Amz-SignedHeaders": "host",
+        }
+        if credentials.token:
+            signed["X-Amz-Security-Token"] = credentials.token
+        query = "&".join(
+            f"{quote(name, safe='~')}={quote(value, safe='~')}"
+            for name, value in sorted(signed.items())
+        )
+        path = self._path + quote(key, safe="/~")
+        request = f"GET\n{path}\n{query}\nhost:{self._host}\n\nhost\nUNSIGNED-PAYLOAD"
+        digest = hashlib.sha256(request.encode()).hexdigest()
+        to_sign = f"{_ALGORITHM}\n{timestamp}\n{date}/{self._scope}\n{digest}"
+        signature = _hmac(self._get_signing_key(date, credentials.secret_key), to_sign).hex()
+        return f"{self._origin}{path}?{query}&X-Amz-Signature={signature}"
+
+    def _get_signing_key(self, date: str, secret_key: str) -> bytes:
+        """Return the key of a day, derived once."""
+        kept = self._signing_key
+        if kept is not None and kept[0] == (date, secret_key):
+            return kept[1]
+        key = _hmac(f"AWS4{secret_key}".encode(), date)
+        for part in self._scope.split("/"):
+            key = _hmac(key, part)
+        self._signing_key = ((date, secret_key), key)
+        return key
+
+
+def _hmac(key: bytes, message: str) -> bytes:
+    return hmac.digest(key, message.encode(), "sha256")
+
+
+def _to_host(url: str) -> str:
+    """Return the ``Host`` that clients send for a URL: without a port that is the default one."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if ":" in host:
+        host = f"[{host}]"
+    is_default = parts.port in (None, {"http": 80, "https": 443}[parts.scheme])
+    return host if is_default else f"{host}:{parts.port}"
