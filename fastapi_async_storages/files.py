@@ -4,7 +4,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from anyio import to_thread
 
@@ -23,6 +23,8 @@ from fastapi_async_storages.ranges import ByteRange
 from fastapi_async_storages.storage import Disposition, FileReader, Storage
 
 __all__ = ["StorageFile", "StorageImage"]
+
+HandleT = TypeVar("HandleT", bound="StorageFile")
 
 
 class StorageFile:
@@ -64,6 +66,16 @@ class StorageFile:
         handle = cls(storage, "unchecked", info)
         handle._name = name
         return handle
+
+    def _view_as(self, handle_class: type[HandleT]) -> HandleT:
+        """Return this handle as one of another class, which shares all that it knows and learns.
+
+        That a fresh file found its keeper must be seen by both: one is in the request, one in the
+        model.
+        """
+        view = handle_class.__new__(handle_class)
+        view.__dict__ = self.__dict__
+        return view
 
     @property
     def storage(self) -> Storage:

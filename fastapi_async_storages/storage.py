@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 from fastapi_async_storages.clients import LoopClients
 from fastapi_async_storages.dispositions import Disposition
@@ -153,7 +153,7 @@ class Storage(ABC):
                 or ``cache_control`` is not a value of one line of ASCII.
             TypeError: When ``file`` is nothing that can be uploaded.
         """
-        stored_name = self.get_name(name)
+        stored_name = self._check_name(name)
         for value in (content_type, cache_control):
             _check_header_value(value)
         async with open_stream(file) as stream:
@@ -192,7 +192,7 @@ class Storage(ABC):
             RangeNotSatisfiableError: On entry, when the file has no byte of the range.
             IncompleteReadError: While reading, when the connection is lost before the last byte.
         """
-        stored_name = self.get_name(name)
+        stored_name = self._check_name(name)
         async with self._open(stored_name, byte_range, preconditions or Preconditions()) as reader:
             yield reader
 
@@ -202,7 +202,7 @@ class Storage(ABC):
         Raises:
             NotFoundError: When there is no such file.
         """
-        return await self._get_info(self.get_name(name))
+        return await self._get_info(self._check_name(name))
 
     async def get_size(self, name: str) -> int:
         """Return the size of a file in bytes.
@@ -245,7 +245,7 @@ class Storage(ABC):
         if expires_in is not None and expires_in < 1:
             raise ValueError(f"expires_in must be at least 1 second, not {expires_in}.")
         return await self._get_path(
-            self.get_name(name),
+            self._check_name(name),
             expires_in=expires_in or DEFAULT_EXPIRES_IN,
             filename=filename,
             disposition=disposition,
@@ -283,9 +283,9 @@ class Storage(ABC):
             AlreadyExistsError: When the target is taken and ``overwrite`` is ``False``.
             PreconditionFailedError: When the source is another version than ``if_match``.
         """
-        stored_target = self.get_name(target)
+        stored_target = self._check_name(target)
         await self._copy(
-            self.get_name(source), stored_target, overwrite=overwrite, if_match=if_match
+            self._check_name(source), stored_target, overwrite=overwrite, if_match=if_match
         )
         return stored_target
 
@@ -310,7 +310,7 @@ class Storage(ABC):
             AlreadyExistsError: When the target is taken and ``overwrite`` is ``False``.
             PreconditionFailedError: When the source is another version than ``if_match``.
         """
-        stored_source, stored_target = self.get_name(source), self.get_name(target)
+        stored_source, stored_target = self._check_name(source), self._check_name(target)
         if stored_source == stored_target:
             await self._get_info(stored_source)
         else:
@@ -319,7 +319,7 @@ class Storage(ABC):
 
     async def delete(self, name: str) -> None:
         """Delete a file. It is no error when there is none."""
-        await self._delete(self.get_name(name))
+        await self._delete(self._check_name(name))
 
     async def delete_many(self, names: Iterable[str]) -> dict[str, StorageError]:
         """Delete files, many in one request where the backend can.
@@ -333,7 +333,7 @@ class Storage(ABC):
         Raises:
             InvalidNameError: When a name is invalid; nothing is deleted then.
         """
-        return await self._delete_many([self.get_name(name) for name in names])
+        return await self._delete_many([self._check_name(name) for name in names])
 
     async def check(self) -> None:
         """Find out now whether the storage can work: reachable, allowed, set up.
@@ -364,7 +364,24 @@ class Storage(ABC):
         """
         await self._clients.close()
 
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled or copied, which would take the credentials along.
+
+        A handle on a file, and a model or a column with one, holds its storage.
+
+        Raises:
+            TypeError: Always.
+        """
+        raise TypeError(
+            f"{self!r} cannot be pickled or copied: it has connections, and may have credentials."
+            " Pass on the names of files, and make handles of them there."
+        )
+
     # What a backend writes. Names are safe and arguments are checked when these are called.
+
+    def _check_name(self, name: str) -> str:
+        """Return the name to use for the one that a caller passed to a verb."""
+        return self.get_name(name)
 
     @abstractmethod
     def __repr__(self) -> str:

@@ -1,0 +1,1 @@
+"""Storages in other libraries. Each integration needs the extra of its name."""

@@ -1,0 +1,15 @@
+"""Files in SQLAlchemy models: a column holds the name, the attribute is a handle on the file."""
+
+from fastapi_async_storages.exceptions import MissingDependencyError
+
+try:
+    import sqlalchemy as _sqlalchemy  # noqa: F401
+except ModuleNotFoundError:
+    raise MissingDependencyError(
+        "FileType and ImageType need the extra 'sqlalchemy':"
+        " pip install 'fastapi-async-storages[sqlalchemy]'"
+    ) from None
+
+from fastapi_async_storages.integrations.sqlalchemy.types import FileType, ImageType
+
+__all__ = ["FileType", "ImageType"]

@@ -1,0 +1,179 @@
+"""Column types that hold the name of a stored file and read back as a handle on it."""
+
+from typing import Any, ClassVar, Self
+
+from sqlalchemy import ClauseElement, Dialect, Unicode, event
+from sqlalchemy.orm import InstanceState, Mapper, QueryableAttribute
+from sqlalchemy.sql import operators
+from sqlalchemy.sql.cache_key import CacheConst
+from sqlalchemy.types import TypeDecorator, TypeEngine, to_instance
+
+from fastapi_async_storages.files import StorageFile, StorageImage
+from fastapi_async_storages.storage import Storage
+
+__all__ = ["FileType", "ImageType"]
+
+_WHOLE_NAME_OPERATORS = frozenset(
+    {
+        operators.eq,
+        operators.ne,
+        operators.in_op,
+        operators.not_in_op,
+        operators.is_distinct_from,
+        operators.is_not_distinct_from,
+    }
+)
+"""Operators whose right side is a whole name. For all others it may be a part of one."""
+
+
+class FileType(TypeDecorator[StorageFile]):
+    """A Unicode column with the name of a stored file; its values are :class:`StorageFile`.
+
+    What is assigned, a name or a handle, is a handle from then on, before any flush or reload.
+    Loading a row does no I/O and checks nothing, so that every row loads, whoever wrote it; an
+    empty string, which some programs write for "no file", reads as ``None``.
+
+    ``Document.file == "name"`` and ``== handle`` compare names in their safe form; ``like``,
+    ``startswith`` and the like take any text.
+
+    Args:
+        storage: Where the files are.
+        *args: Positional arguments of :class:`sqlalchemy.Unicode`.
+        **kwargs: Its keyword arguments, such as ``length=200``.
+
+    Raises:
+        TypeError: When ``storage`` is none.
+    """
+
+    impl: TypeEngine[Any] | type[TypeEngine[Any]] = Unicode
+    cache_ok: bool | None = True
+
+    _handle_class: ClassVar[type[StorageFile]] = StorageFile
+
+    def __init__(self, storage: Storage, *args: Any, **kwargs: Any) -> None:
+        if not hasattr(storage, "get_name"):
+            raise TypeError(
+                f"{type(self).__name__} needs a storage, not {storage!r}:"
+                f" {type(self).__name__}(storage, length=200)."
+            )
+        super().__init__(*args, **kwargs)
+        self.storage = storage
+        if not event.contains(Mapper, "mapper_configured", _watch_columns):
+            event.listen(Mapper, "mapper_configured", _watch_columns)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # SQLAlchemy looks for the flag in the class itself, and warns where it does not find it.
+        cls.cache_ok = cls.cache_ok
+
+    @property
+    def _static_cache_key(self) -> CacheConst | tuple[Any, ...]:
+        # SQLAlchemy makes the key of the arguments that the constructor of the subclass names. One
+        # that chooses its storage itself names none, and the cached statement of another such type
+        # would hand out its own storage. Nor does it know the length, which a CAST renders.
+        key = super()._static_cache_key
+        if isinstance(key, CacheConst):
+            return key
+        return (*key, ("storage", self.storage), ("impl", self.impl_instance._static_cache_key))
+
+    def with_variant(self, type_: Any, *dialect_names: str) -> Self:
+        """Use another :class:`FileType` for some dialects, such as one of another length.
+
+        Raises:
+            TypeError: When the variant is another type, whose values would be plain strings.
+        """
+        variant = to_instance(type_)
+        if not isinstance(variant, FileType):
+            raise TypeError(
+                f"The variant of {self!r} for {', '.join(dialect_names)} must be a FileType too, not"
+                f" {variant!r}: its values would be plain strings."
+            )
+        return super().with_variant(variant, *dialect_names)
+
+    def to_handle(self, value: object, *, column: str | None = None) -> StorageFile | None:
+        """Return the handle that an assigned value stands for.
+
+        Args:
+            value: A name, a handle on a file of the column's storage, or ``None``.
+            column: How errors name the column.
+
+        Raises:
+            InvalidNameError: When it is a name that no storage takes.
+            TypeError: When it is neither name nor handle.
+            ValueError: When it is a handle on a file of another storage.
+        """
+        if value is None:
+            return None
+        if isinstance(value, str):
+            return self._handle_class.from_stored(self.storage, self.storage.get_name(value))
+        label = column or repr(self)
+        if not isinstance(value, StorageFile):
+            raise TypeError(
+                f"{label} holds the name of a stored file, not a {type(value).__name__}. Store the"
+                " content first, with 'await save_upload(...)' or 'await storage.upload(...)', and"
+                " assign what that returns."
+            )
+        if value.storage is not self.storage:
+            raise ValueError(
+                f"{label} holds files of {self.storage!r}, and {value.name!a} is in"
+                f" {value.storage!r}. Store it in the storage of the column, and assign that."
+            )
+        if isinstance(value, self._handle_class):
+            return value
+        return value._view_as(self._handle_class)
+
+    def process_bind_param(self, value: object, dialect: Dialect) -> str | None:
+        """Return the name of what is stored or compared; see :meth:`to_handle` for errors."""
+        handle = self.to_handle(value)
+        return None if handle is None else handle.name
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> StorageFile | None:
+        """Return a handle on the file of that name, without I/O."""
+        return self._handle_class.from_stored(self.storage, value) if value else None
+
+    def coerce_compared_value(self, op: Any, value: object) -> TypeEngine[Any]:
+        """Treat what is compared as a name where it is a whole one, else as plain text.
+
+        The pattern of a LIKE would lose the ``/`` at its end if it were treated as a name.
+        """
+        if op in _WHOLE_NAME_OPERATORS or isinstance(value, StorageFile):
+            return self
+        return self.impl_instance
+
+
+class ImageType(FileType):
+    """A :class:`FileType` for images: its values are :class:`StorageImage`."""
+
+    _handle_class: ClassVar[type[StorageFile]] = StorageImage
+
+
+def _watch_columns(mapper: Mapper[Any], class_: type[Any]) -> None:
+    """Make handles of what is assigned to a mapped class. Called once for every mapper.
+
+    Subclasses have mappers and attributes of their own, so no listener needs to propagate.
+    """
+    for prop in mapper.column_attrs:
+        column_type = prop.columns[0].type
+        if isinstance(column_type, FileType):
+            _watch_attribute(getattr(class_, prop.key), column_type)
+
+
+def _watch_attribute(attribute: QueryableAttribute[Any], column_type: FileType) -> None:
+    key, class_ = attribute.key, attribute.class_
+    label = f"{class_.__name__}.{key}"
+
+    def coerce(state: InstanceState[Any], value: object, *_: object) -> object:
+        if isinstance(value, ClauseElement) or hasattr(value, "__clause_element__"):
+            return value  # An SQL expression, whose value the flush finds out.
+        return column_type.to_handle(value, column=label)
+
+    def coerce_loaded(state: InstanceState[Any], *_: object) -> None:
+        if key in state.dict:
+            state.dict[key] = coerce(state, state.dict[key])
+
+    event.listen(attribute, "set", coerce, raw=True, retval=True)
+    # The default of a mapped dataclass, which is not set but returned while nothing else is.
+    event.listen(attribute, "init_scalar", coerce, raw=True, retval=True)
+    # Defaults that a flush filled in, and what a bulk UPDATE changed, come as they were given.
+    event.listen(class_, "refresh_flush", coerce_loaded, raw=True)
+    event.listen(class_, "refresh", coerce_loaded, raw=True)
