@@ -18,7 +18,6 @@ from fastapi_async_storages.media_types import (
     guess_media_type,
     is_scriptable,
     media_type_matches,
-    normalize_media_type,
 )
 from fastapi_async_storages.ranges import ContentRange
 from fastapi_async_storages.storage import DEFAULT_CONTENT_TYPE
@@ -129,10 +128,8 @@ class FileHeaders:
             disposition: What the request says instead of the route's.
         """
         content_type = info.content_type or DEFAULT_CONTENT_TYPE
-        if normalize_media_type(content_type) is None:
-            # Another program may have stored it. A browser would take the last of several types,
-            # and sniff what it cannot parse.
-            content_type = DEFAULT_CONTENT_TYPE
+        # What is no media type at all counts as scriptable, and matches no pattern: a browser would
+        # take the last of several types, and sniff what it cannot parse.
         if is_scriptable(content_type) and not media_type_matches(
             content_type, self.scriptable_types
         ):
