@@ -1,6 +1,6 @@
 """The engine that moves bytes through aiobotocore: one method for each operation on objects."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from fastapi_async_storages.backends._s3_parts import PartReader
 from fastapi_async_storages.backends._s3_payloads import HashedBody
 from fastapi_async_storages.backends._s3_writes import put, put_parts
 from fastapi_async_storages.exceptions import (
+    BackendError,
     NotFoundError,
     PermissionDeniedError,
     RangeNotSatisfiableError,
@@ -107,7 +108,7 @@ class AiobotocoreEngine:
         except NotFoundError:
             await self._confirm_bucket()
             raise
-        return to_file_info(name, answer, size=answer["ContentLength"])
+        return to_file_info(name, answer, size=self._get_length(name, answer))
 
     @asynccontextmanager
     async def get(
@@ -130,7 +131,7 @@ class AiobotocoreEngine:
         body = answer["Body"]
         try:
             content_range = to_content_range(answer.get("ContentRange"))
-            size = content_range.size if content_range else answer["ContentLength"]
+            size = content_range.size if content_range else self._get_length(name, answer)
             info = to_file_info(name, answer, size=size)
             # Of what the server did not check, because it does not know it.
             self._enforce(preconditions, info)
@@ -209,6 +210,17 @@ class AiobotocoreEngine:
             storage=self._bucket.storage,
             name=info.name,
         )
+
+    def _get_length(self, name: str, answer: Mapping[str, Any]) -> int:
+        length = answer.get("ContentLength")
+        if length is None:
+            raise BackendError(
+                f"{name!a} in {self._bucket.storage}: the answer does not tell the file's size; a"
+                " proxy in front of the server may compress it.",
+                storage=self._bucket.storage,
+                name=name,
+            )
+        return int(length)
 
     async def _confirm_bucket(self) -> None:
         """After a HEAD said "not found": find out, once, whether it is the bucket that is missing.

@@ -1,10 +1,12 @@
 """One bucket as seen by one storage: its client, and names under the storage's prefix."""
 
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fastapi_async_storages.backends._s3_errors import translate_errors
+from fastapi_async_storages.backends._s3_payloads import HashedBody
 from fastapi_async_storages.exceptions import InvalidNameError
 from fastapi_async_storages.keys import MAX_NAME_BYTES, normalize_name
 
@@ -30,19 +32,6 @@ class Bucket:
     prefix: str
     storage: str
 
-    @property
-    def signs_bodies(self) -> bool:
-        """Whether signatures cover the SHA-256 of the body.
-
-        Over TLS, when the SDK adds a checksum to every upload, it leaves it at that.
-        """
-        config: Any = self.client.meta.config  # The stubs know few of its attributes.
-        signs = (config.s3 or {}).get("payload_signing_enabled")
-        if signs is not None:
-            return bool(signs)
-        is_secure = self.client.meta.endpoint_url.startswith("https:")
-        return not is_secure or config.request_checksum_calculation == "when_required"
-
     def locate(self, name: str) -> dict[str, Any]:
         """Return a file's place as parameters of a request.
 
@@ -65,6 +54,38 @@ class Bucket:
     def translate_errors(self, name: str | None = None) -> AbstractContextManager[None]:
         """Raise what the SDK raises within the block as an error of our own tree."""
         return translate_errors(self.storage, name)
+
+    @asynccontextmanager
+    async def sending(self, body: HashedBody, name: str) -> AsyncIterator[None]:
+        """Make a body ready, and bound the time for which the server may stop taking it.
+
+        Args:
+            body: What is sent within the block.
+            name: The file that it is of.
+
+        Raises:
+            BackendTimeoutError: When the server takes nothing for longer than the SDK would wait
+                for its answer. The SDK's own timeouts do not run while a body is sent.
+        """
+        if self._signs_bodies():
+            await body.hash()
+        config: Any = self.client.meta.config  # The stubs know few of its attributes.
+        seconds = config.connect_timeout + 2 * config.read_timeout
+        with self.translate_errors(name):
+            async with body.timeout_on_stall(seconds):
+                yield
+
+    def _signs_bodies(self) -> bool:
+        """Tell whether signatures cover the SHA-256 of the body.
+
+        Over TLS, when the SDK adds a checksum to every upload, it leaves it at that.
+        """
+        config: Any = self.client.meta.config
+        signs = (config.s3 or {}).get("payload_signing_enabled")
+        if signs is not None:
+            return bool(signs)
+        is_secure = self.client.meta.endpoint_url.startswith("https:")
+        return not is_secure or config.request_checksum_calculation == "when_required"
 
 
 def to_key(prefix: str, name: str, *, storage: str) -> str:

@@ -1,6 +1,5 @@
 """What an S3 storage was configured with, checked, and the SDK's clients made of it."""
 
-import asyncio
 import base64
 import functools
 import hashlib
@@ -11,7 +10,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
+import aiohttp
 from aiobotocore.config import AioConfig
+from aiobotocore.httpsession import AIOHTTPSession
 from aiobotocore.session import AioSession
 from botocore import UNSIGNED, handlers
 from botocore.awsrequest import AWSRequest
@@ -51,6 +52,26 @@ DEFAULT_REGION = "us-east-1"
 Source: default of MinIO, SeaweedFS and Ceph; Cloudflare R2 takes it as an alias of ``auto``.
 """
 
+
+class _BoundedPool(AIOHTTPSession):
+    """A pool of connections in which nobody waits for a free one for ever.
+
+    Every open reader holds a connection. Tasks that each hold one and wait for another would
+    otherwise wait for each other.
+    """
+
+    _timeout: aiohttp.ClientTimeout
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        given = self._timeout
+        self._timeout = aiohttp.ClientTimeout(
+            connect=(given.sock_connect or 0) + (given.sock_read or 0) or None,
+            sock_connect=given.sock_connect,
+            sock_read=given.sock_read,
+        )
+
+
 _DEFAULTS: Mapping[str, Any] = {
     # Seconds. A server that does not take a connection in 5 s is down; one that works on a large
     # copy may be silent for long.
@@ -62,6 +83,7 @@ _DEFAULTS: Mapping[str, Any] = {
     # Every open reader holds a connection. botocore's 10 would let 10 slow readers stop an app;
     # this is aiohttp's own default.
     "max_pool_connections": 100,
+    "http_session_cls": _BoundedPool,
 }
 
 
@@ -149,14 +171,17 @@ async def open_client(
     region = config.region_name or session.get_config_variable("region")
     if region is None and not config.is_aws():
         region = DEFAULT_REGION
-    client: S3Client = await opened.enter_async_context(
-        session.create_client(
-            "s3",
-            endpoint_url=endpoint_url or config.endpoint_url,
-            region_name=region,
-            config=config.to_sdk_config(signed=signed),
+    try:
+        client: S3Client = await opened.enter_async_context(
+            session.create_client(
+                "s3",
+                endpoint_url=endpoint_url or config.endpoint_url,
+                region_name=region,
+                config=config.to_sdk_config(signed=signed),
+            )
         )
-    )
+    except ValueError as error:  # A host name with an underscore, for one.
+        raise ConfigurationError(f"The SDK refuses the endpoint or the region: {error}") from None
     # "Expect: 100-continue" costs a round trip for each part, and aiohttp waits for ever when a
     # server ignores it, as R2 does.
     client.meta.events.unregister("before-call.s3", handlers.add_expect_header)
@@ -166,15 +191,17 @@ async def open_client(
     return client
 
 
-async def create_session(config: S3Config) -> AioSession:
+def create_session(config: S3Config) -> AioSession:
     """Return a session with the credentials, and with the service model of S3 loaded.
+
+    Reads files, and takes about 100 ms the first time: to be called in a thread.
 
     Args:
         config: Where the bucket is.
     """
     session = AioSession()
-    # The first time, this takes about 100 ms.
-    session.register_component("data_loader", await asyncio.to_thread(_load_model))
+    session.register_component("data_loader", _load_model())
+    session.full_config  # noqa: B018 - Reads the files in ~/.aws and keeps what is in them.
     if config.access_key_id is not None and config.secret_access_key is not None:
         session.set_credentials(
             config.access_key_id, config.secret_access_key, config.session_token

@@ -1,5 +1,6 @@
 """What one event loop has of a storage: its clients, and the engine that works with them."""
 
+import asyncio
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
@@ -59,7 +60,7 @@ class Connection:
         """Open the clients. Connections are made when requests need them."""
         async with AsyncExitStack() as opened:
             with translate_errors(self._storage):
-                session = await create_session(self._config)
+                session = await asyncio.to_thread(create_session, self._config)
                 client = url_client = await open_client(self._config, session, opened)
                 if self._url_endpoint is not None or not self._signed_urls:
                     url_client = await open_client(

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 from botocore import exceptions as sdk
+from botocore.parsers import ResponseParserError
 
 from fastapi_async_storages.exceptions import (
     BackendError,
@@ -111,11 +112,12 @@ _ERRORS_BY_TYPE: tuple[tuple[type[Exception], type[StorageError], str], ...] = (
     (sdk.SSLError, BackendUnavailableError, "no TLS connection"),
     (sdk.IncompleteReadError, IncompleteReadError, "the body ended before its last byte"),
     (sdk.ResponseStreamingError, IncompleteReadError, "the connection was lost within the body"),
-    (sdk.FlexibleChecksumError, IncompleteReadError, "the bytes are not those that were stored"),
+    (sdk.FlexibleChecksumError, BackendError, "the bytes are not those that were stored"),
     (sdk.HTTPClientError, BackendUnavailableError, "the connection was lost"),
     (sdk.ConnectionError, BackendUnavailableError, "no connection"),
-    (sdk.ParamValidationError, ConfigurationError, "the SDK refuses the request"),
+    (sdk.ParamValidationError, ConfigurationError, "the SDK refuses the bucket's name"),
     (sdk.BotoCoreError, BackendError, "the SDK failed"),
+    (ResponseParserError, BackendError, "the answer is not one of S3"),
     (aiohttp.ClientPayloadError, IncompleteReadError, "the connection was lost within the body"),
     (aiohttp.ClientError, BackendUnavailableError, "the connection was lost"),
     (TimeoutError, BackendTimeoutError, "no answer in time"),
@@ -136,7 +138,7 @@ def translate_errors(storage: str, name: str | None = None) -> Iterator[None]:
         yield
     except sdk.ClientError as error:
         translated = _translate_answer(error.response, storage, name)
-    except (sdk.BotoCoreError, aiohttp.ClientError, TimeoutError) as error:
+    except (sdk.BotoCoreError, ResponseParserError, aiohttp.ClientError, TimeoutError) as error:
         translated = _translate_failure(error, storage, name)
     else:
         return

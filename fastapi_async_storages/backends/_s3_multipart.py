@@ -3,15 +3,17 @@
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from functools import partial
 from typing import Any
 
 from fastapi_async_storages.backends._s3_bucket import Bucket
 from fastapi_async_storages.backends._s3_payloads import HashedBody
 from fastapi_async_storages.completion import complete
-from fastapi_async_storages.exceptions import StorageError
+from fastapi_async_storages.exceptions import BackendError, StorageError
 
 __all__ = ["MultipartUpload", "open_multipart_upload"]
+
+ABORT_ATTEMPTS = 3
+"""How often an upload is aborted whose parts keep arriving."""
 
 _log = logging.getLogger(__name__)
 
@@ -25,30 +27,34 @@ class MultipartUpload:
     """
 
     def __init__(self, bucket: Bucket, name: str) -> None:
+        self._bucket = bucket
+        self._name = name
         self._client = bucket.client
-        self._signs_bodies = bucket.signs_bodies
         self._target = bucket.locate(name)
-        self._translate_errors = partial(bucket.translate_errors, name)
         self._parts: dict[int, Mapping[str, Any]] = {}
         self._completed = False
+        self._answer_lost = False
 
     async def create(self, headers: Mapping[str, Any]) -> None:
         """Open the upload on the server."""
-        with self._translate_errors():
-            answer = await self._client.create_multipart_upload(**self._target, **headers)
+        try:
+            with self._bucket.translate_errors(self._name):
+                answer = await self._client.create_multipart_upload(**self._target, **headers)
+        except BackendError:
+            self._answer_lost = True
+            raise
         self._target["UploadId"] = answer["UploadId"]
+        self._answer_lost = answer["ResponseMetadata"].get("RetryAttempts", 0) > 0
 
     async def send(self, number: int, body: HashedBody) -> None:
         """Send one part."""
-        if self._signs_bodies:
-            await body.hash()
-        with self._translate_errors():
+        async with self._bucket.sending(body, self._name):
             answer = await self._client.upload_part(**self._target, PartNumber=number, Body=body)
         self._keep(number, answer)
 
     async def copy(self, number: int, source: Mapping[str, Any]) -> None:
         """Copy one part on the server."""
-        with self._translate_errors():
+        with self._bucket.translate_errors(self._name):
             answer = await self._client.upload_part_copy(
                 **self._target, PartNumber=number, **source
             )
@@ -57,22 +63,52 @@ class MultipartUpload:
     async def finish(self, conditions: Mapping[str, Any]) -> None:
         """Make the object of the parts."""
         parts: list[Any] = [self._parts[number] for number in sorted(self._parts)]
-        with self._translate_errors():
+        with self._bucket.translate_errors(self._name):
             await self._client.complete_multipart_upload(
                 **self._target, MultipartUpload={"Parts": parts}, **conditions
             )
         self._completed = True
 
-    async def abort(self) -> None:
+    async def close(self) -> None:
         """Free the parts, unless they have become an object."""
-        if self._completed or "UploadId" not in self._target:
-            return
         try:
-            with self._translate_errors(), suppress(self._client.exceptions.NoSuchUpload):
-                await self._client.abort_multipart_upload(**self._target)
+            with self._bucket.translate_errors(self._name):
+                if not self._completed and "UploadId" in self._target:
+                    await self._abort(self._target["UploadId"])
+                if self._answer_lost:
+                    await self._abort_lost()
         except StorageError as error:
             # What made the upload fail is what the caller must hear of.
-            _log.warning("A multipart upload could not be aborted: %s", error)
+            _log.warning("A multipart upload may be left in the bucket: %s", error)
+
+    async def _abort(self, upload_id: str) -> None:
+        # A part that was on its way may arrive after the abort, and would stay.
+        # Source: Amazon S3 API Reference, AbortMultipartUpload.
+        for _ in range(ABORT_ATTEMPTS):
+            with suppress(self._client.exceptions.NoSuchUpload):
+                await self._client.abort_multipart_upload(**{**self._target, "UploadId": upload_id})
+            if not await self._has_parts(upload_id):
+                break
+
+    async def _abort_lost(self) -> None:
+        """Abort the uploads whose creation was answered, but the answer got lost.
+
+        Nobody knows their ids, so they are the ones to this key that never got a part, unlike those
+        of other writers.
+        """
+        bucket, key = self._target["Bucket"], self._target["Key"]
+        answer = await self._client.list_multipart_uploads(Bucket=bucket, Prefix=key)
+        for upload in answer.get("Uploads", ()):
+            if upload["Key"] == key and not await self._has_parts(upload["UploadId"]):
+                await self._abort(upload["UploadId"])
+
+    async def _has_parts(self, upload_id: str) -> bool:
+        with suppress(self._client.exceptions.NoSuchUpload):
+            answer = await self._client.list_parts(
+                **{**self._target, "UploadId": upload_id}, MaxParts=1
+            )
+            return bool(answer.get("Parts"))
+        return False
 
     def _keep(self, number: int, answer: Mapping[str, Any]) -> None:
         # Where the SDK has the server check the parts, it wants to be told their checksums again.
@@ -97,4 +133,4 @@ async def open_multipart_upload(
         await complete(upload.create(headers))
         yield upload
     finally:
-        await complete(upload.abort())
+        await complete(upload.close())

@@ -1,11 +1,15 @@
-"""Bodies whose SHA-256 is computed in a thread, and the signature that uses it.
+"""Bodies of uploads, with what the SDK lacks for large ones.
 
-A signed request covers the SHA-256 of its body. The SDK computes it in the event loop: about 10 ms
-for a part of 8 MiB, in which nothing else runs, and several parts follow each other.
+A signed request covers the SHA-256 of its body, and the SDK computes it in the event loop: about
+10 ms for a part of 8 MiB, in which nothing else runs, and several parts follow each other. And its
+timeouts do not run while a body is sent, so a server that stops reading would hold it for ever.
 """
 
+import asyncio
 import hashlib
 import io
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
@@ -28,6 +32,31 @@ class HashedBody(io.BytesIO):
     """
 
     sha256: str | None = None
+    _on_read: Callable[[], None] | None = None
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read some bytes, as the SDK does when the server has taken those before."""
+        if self._on_read is not None:
+            self._on_read()
+        return super().read(size)
+
+    @asynccontextmanager
+    async def timeout_on_stall(self, seconds: float) -> AsyncIterator[None]:
+        """Bound the time between two reads, and from the last one to the end of the block.
+
+        Args:
+            seconds: How long.
+
+        Raises:
+            TimeoutError: When it took longer.
+        """
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(seconds) as timeout:
+            self._on_read = lambda: timeout.reschedule(loop.time() + seconds)
+            try:
+                yield
+            finally:
+                self._on_read = None
 
     async def hash(self) -> None:
         """Compute the SHA-256 in a thread."""

@@ -28,10 +28,11 @@ __all__ = ["CREATE_ONLY", "create", "put", "put_parts"]
 CREATE_ONLY: Mapping[str, Any] = {"IfNoneMatch": "*"}
 """The condition of a write that must not replace anything (RFC 9110 section 13.1.2)."""
 
-SMALL_BODY_SIZE = 1024**2
-"""Bodies of up to so many bytes are handed over in one piece; aiohttp warns about larger ones.
+SMALL_BODY_SIZE = 64 * 1024
+"""Bodies of up to so many bytes are hashed in the loop, which takes less time than to go to a
+thread, and fit in the buffers of a connection, so that sending them never waits for the server.
 
-Source: ``TOO_LARGE_BYTES_BODY`` in ``aiohttp/payload.py``.
+Source: ``set_write_buffer_limits`` of asyncio's transports, 64 KiB unless told otherwise.
 """
 
 CONFLICT_ATTEMPTS = 5
@@ -54,17 +55,15 @@ async def put(
         overwrite: ``False`` stores it only if the name is free.
     """
     is_small = body.getbuffer().nbytes <= SMALL_BODY_SIZE
-    if not is_small and bucket.signs_bodies:
-        await body.hash()
 
     async def write(attributes: ObjectAttributes, conditions: Mapping[str, Any]) -> None:
-        with bucket.translate_errors(name):
-            await bucket.client.put_object(
-                **bucket.locate(name),
-                **to_headers(attributes),
-                **conditions,
-                Body=body.getvalue() if is_small else body,
-            )
+        request = {**bucket.locate(name), **to_headers(attributes), **conditions}
+        if is_small:
+            with bucket.translate_errors(name):
+                await bucket.client.put_object(**request, Body=body.getvalue())
+        else:
+            async with bucket.sending(body, name):
+                await bucket.client.put_object(**request, Body=body)
 
     if overwrite:
         await write(attributes, {})
