@@ -26,6 +26,10 @@ A rule is a FastAPI dependency with one more parameter, ``file: StorageFile``: i
 whatever an endpoint can (the user, a database session), and raise ``HTTPException`` for an answer
 of its own, such as a 401. It may return a :class:`Link` instead of ``True``, which also says how
 the file is shown and what it is called.
+
+FastAPI keeps dependencies with ``yield`` open until the last byte is sent. A rule should ask for a
+database session with ``Depends(get_session, scope="function")``, which is closed before the first
+one, or every slow client holds a connection of the pool.
 """
 
 Denial: TypeAlias = Literal["forbidden", "missing"]

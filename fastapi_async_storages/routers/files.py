@@ -5,8 +5,9 @@
 Who may read is a decision that has no default. All else is safe for files that strangers uploaded.
 """
 
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal, TypeAlias
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal, TypeAlias
 
 from fastapi import APIRouter, Depends, Path, Query
 from starlette.requests import Request
@@ -97,36 +98,17 @@ def create_files_router(
         content_security_policy=content_security_policy,
         cross_origin_resource_policy=cross_origin_resource_policy,
     )
-    redirects = Redirects(presentation, expires_in=redirect_expires_in, status=redirect_status)
-    get_file = _make_file_dependency(storage)
-    get_link = make_access_dependency(access, get_file, denial=denial)
+    delivery = _Delivery(
+        mode,
+        presentation,
+        Redirects(presentation, expires_in=redirect_expires_in, status=redirect_status),
+        offload,
+    )
     router = APIRouter(route_class=ProblemRoute)
-
-    async def read_file(
-        request: Request,
-        file: Annotated[StorageFile, Depends(get_file)],
-        link: Annotated[Link, Depends(get_link)],
-        download: Annotated[bool | None, Query(description="Save the file, or show it.")] = None,
-        filename: Annotated[str | None, Query(description="Name to save the file as.")] = None,
-    ) -> Response:
-        name = link.filename or choose_filename(file.name, filename)
-        wanted = link.disposition or _to_disposition(download)
-        if wanted is None and name is not None:
-            wanted = "attachment"  # A name is for saving, so a name alone means that; also on S3.
-        if request.method == "GET" and _redirects(mode, file.storage):
-            return await redirects.redirect(file, disposition=wanted, filename=name)
-        if offload is not None:
-            return await offload_response(
-                offload, file, presentation=presentation, disposition=wanted, filename=name
-            )
-        return StorageFileResponse(
-            file, presentation=presentation, disposition=wanted, filename=name
-        )
-
     for method in ("GET", "HEAD"):
         router.add_api_route(
             "/{name:path}",
-            read_file,
+            _make_endpoint(storage, access, denial, delivery),
             methods=[method],
             name=route_name(storage, signed=access is signed_urls),
             summary="Read a file" if method == "GET" else "Read the headers of a file",
@@ -151,16 +133,73 @@ def route_name(storage_name: str | None, *, signed: bool = False) -> str:
     return f"{'signed-' if signed else ''}files:{storage_name or DEFAULT}"
 
 
-def _make_file_dependency(storage_name: str | None) -> Any:
-    dependency = get_storage if storage_name is None else named_storage(storage_name)
+@dataclass(frozen=True, slots=True)
+class _Delivery:
+    """How one route answers for a file that the client may have."""
+
+    mode: Mode
+    presentation: FileHeaders
+    redirects: Redirects
+    offload: Offload | None
+
+    async def respond(
+        self,
+        method: str,
+        file: StorageFile,
+        *,
+        disposition: Disposition | None,
+        filename: str | None,
+    ) -> Response:
+        if method == "GET" and self._redirects(file.storage):
+            return await self.redirects.redirect(file, disposition=disposition, filename=filename)
+        if self.offload is not None:
+            return await offload_response(
+                self.offload,
+                file,
+                presentation=self.presentation,
+                disposition=disposition,
+                filename=filename,
+            )
+        return StorageFileResponse(
+            file, presentation=self.presentation, disposition=disposition, filename=filename
+        )
+
+    def _redirects(self, storage: Storage) -> bool:
+        if self.mode == "redirect" and not storage.presigns:
+            raise ConfigurationError(
+                f"{storage!r} does not presign URLs to redirect to: use mode='proxy'.",
+                storage=repr(storage),
+            )
+        return self.mode != "proxy" and storage.presigns
+
+
+def _make_endpoint(
+    storage_name: str | None, access: AccessRule, denial: Denial, delivery: _Delivery
+) -> Callable[..., Awaitable[Response]]:
+    get_any_storage = get_storage if storage_name is None else named_storage(storage_name)
 
     async def get_file(
         name: Annotated[str, Path(description="Name of the file in the storage.")],
-        storage: Annotated[Storage, Depends(dependency)],
+        storage: Annotated[Storage, Depends(get_any_storage)],
     ) -> StorageFile:
         return StorageFile(storage, name)
 
-    return get_file
+    get_link = make_access_dependency(access, get_file, denial=denial)
+
+    async def read_file(
+        request: Request,
+        file: Annotated[StorageFile, Depends(get_file)],
+        link: Annotated[Link, Depends(get_link)],
+        download: Annotated[bool | None, Query(description="Save the file, or show it.")] = None,
+        filename: Annotated[str | None, Query(description="Name to save the file as.")] = None,
+    ) -> Response:
+        name = link.filename or choose_filename(file.name, filename)
+        disposition = link.disposition or _to_disposition(download)
+        if disposition is None and name is not None:
+            disposition = "attachment"  # A name is for saving, so a name alone says that; as on S3.
+        return await delivery.respond(request.method, file, disposition=disposition, filename=name)
+
+    return read_file
 
 
 def _list_denials(access: AccessRule, denial: Denial) -> tuple[int, ...]:
@@ -173,14 +212,3 @@ def _to_disposition(download: bool | None) -> Disposition | None:
     if download is None:
         return None
     return "attachment" if download else "inline"
-
-
-def _redirects(mode: Mode, storage: Storage) -> bool:
-    if mode == "auto":
-        return storage.presigns
-    if mode == "redirect" and hasattr(storage, "links"):
-        raise ConfigurationError(
-            f"{storage!r} has no URLs of its own to redirect to: use mode='proxy'.",
-            storage=repr(storage),
-        )
-    return mode == "redirect"
