@@ -9,9 +9,10 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
-from fastapi.routing import APIRoute, iter_route_contexts
+from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from starlette.routing import Mount
 
+from fastapi_async_storages.exceptions import ConfigurationError
 from fastapi_async_storages.http.problems import problem_responses
 from fastapi_async_storages.storage import DEFAULT_CONTENT_TYPE
 from fastapi_async_storages.uploads.bodies import FORM_TYPE
@@ -38,7 +39,12 @@ def describe_uploads(app: FastAPI) -> None:
 
     Args:
         app: The app; calling it twice does no harm.
+
+    Raises:
+        ConfigurationError: When a route would read its body twice.
     """
+    for _ in _find_forms(app):
+        pass  # A route that cannot work is told now, not with its first request.
     if not isinstance(app.openapi, _UploadSchema):
         # FastAPI's documented way to extend the schema ("Extending OpenAPI").
         app.openapi = _UploadSchema(app, app.openapi)  # type: ignore[method-assign]
@@ -57,27 +63,33 @@ class _UploadSchema:
 
     def __call__(self) -> dict[str, Any]:
         schema = self._make()
-        for path, methods, form in _find_forms(self._app):
-            item = schema.get("paths", {}).get(path, {})
-            for method in methods & item.keys():
-                _describe_operation(schema, item[method], form, is_put=method == "put")
+        for context, form in _find_forms(self._app):
+            item = schema.get("paths", {}).get(context.path_format, {})
+            for method in item.keys() & {method.lower() for method in context.methods or ()}:
+                if context.include_in_schema:
+                    _describe_operation(schema, item[method], form, is_put=method == "put")
         return schema
 
 
-def _find_forms(app: FastAPI) -> Iterator[tuple[str, set[str], UploadForm]]:
+def _find_forms(app: FastAPI) -> Iterator[tuple[RouteContext, UploadForm]]:
     for context in iter_route_contexts(app.routes):
-        if isinstance(context.original_route, APIRoute) and context.include_in_schema:
-            form = _find_form(context.dependant)
-            if form is not None:
-                methods = {method.lower() for method in context.methods or ()}
-                yield context.path_format or "", methods, form
+        if isinstance(context.original_route, APIRoute):
+            forms = set(_walk_forms(context.dependant))
+            if len(forms) > 1 or (forms and context.body_field is not None):
+                raise ConfigurationError(
+                    f"The endpoint of {context.path} would read its body twice: with a StreamedForm"
+                    " or a StreamedUpload it has no second one, and no Form, File or Body"
+                    " parameter. StreamedForm takes several files, and other fields."
+                )
+            for form in forms:
+                yield context, form
 
 
-def _find_form(dependant: Dependant) -> UploadForm | None:
+def _walk_forms(dependant: Dependant) -> Iterator[UploadForm]:
     if isinstance(dependant.call, UploadForm):
-        return dependant.call
-    found = (_find_form(dependency) for dependency in dependant.dependencies)
-    return next((form for form in found if form is not None), None)
+        yield dependant.call
+    for dependency in dependant.dependencies:
+        yield from _walk_forms(dependency)
 
 
 def _describe_operation(

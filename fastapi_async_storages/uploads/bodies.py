@@ -70,9 +70,9 @@ async def _receive(request: Request) -> AsyncGenerator[bytes, None]:
         raise UploadInterruptedError("The client left before the end of its upload.") from error
     except RuntimeError as error:
         raise ConfigurationError(
-            f"Nothing is left of the body of {request.method} {request.url.path}: it can be read"
-            " once. An endpoint with a StreamedForm or a StreamedUpload has only one of them, and"
-            " no Form, File or Body parameter."
+            f"The body of {request.method} {request.url.path} was read before its StreamedForm or"
+            " StreamedUpload could: by a second one, by a Form or File parameter, or by a"
+            " middleware."
         ) from error
 
 
