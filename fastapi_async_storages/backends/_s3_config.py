@@ -17,6 +17,7 @@ from aiobotocore.session import AioSession
 from botocore import UNSIGNED, handlers
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError
 from botocore.loaders import Loader
 
 from fastapi_async_storages.backends._s3_payloads import use_hashed_bodies
@@ -132,7 +133,7 @@ class S3Config:
                 **self._checksum_options(),
             }
             return config.merge(AioConfig(**required))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, BotoCoreError) as error:
             raise ConfigurationError(f"client_config: {error}") from None
 
     def is_aws(self) -> bool:

@@ -1,0 +1,135 @@
+"""A proxy in front of an S3 server that misbehaves on demand.
+
+It passes requests on unchanged, so their signatures hold.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TypeAlias
+from urllib.parse import urlsplit
+
+__all__ = ["Fault", "S3Proxy", "S3Request", "run_s3_proxy"]
+
+
+class Fault(Enum):
+    """What the proxy does instead of passing an answer back."""
+
+    LOSE_ANSWER = "the server does the work, and the connection ends without an answer"
+    CUT_ANSWER = "the connection ends in the middle of the answer's body"
+    STALL = "nothing is passed on, and nothing is answered"
+    STOP_READING = "the head of the request is read, its body never"
+
+
+@dataclass(frozen=True)
+class S3Request:
+    """A request that came by."""
+
+    method: str
+    target: str
+    headers: dict[str, str]
+
+
+Plan: TypeAlias = Callable[[S3Request], Fault | int | None]
+"""Says what happens to a request: a fault, an answer with this status, or nothing special."""
+
+
+@dataclass
+class S3Proxy:
+    """A running proxy.
+
+    Attributes:
+        endpoint_url: Where it listens.
+        plan: See :data:`Plan`.
+        requests: What came by, in order.
+    """
+
+    endpoint_url: str
+    plan: Plan = lambda _: None
+    requests: list[S3Request] = field(default_factory=list)
+    connections: int = 0
+
+
+@asynccontextmanager
+async def run_s3_proxy(upstream_url: str) -> AsyncIterator[S3Proxy]:
+    """Run a proxy in the current event loop."""
+    upstream = urlsplit(upstream_url)
+    proxy = S3Proxy("")
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        proxy.connections += 1
+        try:
+            with suppress(ConnectionError, asyncio.IncompleteReadError):
+                while await _pass_on(proxy, reader, writer, (upstream.hostname, upstream.port)):
+                    pass
+        except asyncio.CancelledError:
+            pass  # Of the clean-up below: asyncio would log it as an error of the handler.
+        finally:
+            writer.transport.abort()
+            tasks.discard(task)
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0, limit=2**20)
+    proxy.endpoint_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        yield proxy
+    finally:
+        server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await server.wait_closed()
+
+
+async def _pass_on(
+    proxy: S3Proxy,
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    upstream: tuple[str | None, int | None],
+) -> bool:
+    """Handle one request; tell whether the connection can be used for another one."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    request = _parse(head)
+    proxy.requests.append(request)
+    fault = proxy.plan(request)
+    if fault is Fault.STOP_READING or fault is Fault.STALL:
+        await asyncio.Event().wait()
+    body = await reader.readexactly(int(request.headers.get("content-length", 0)))
+    if isinstance(fault, int):
+        writer.write(b"HTTP/1.1 %d -\r\nContent-Length: 0\r\n\r\n" % fault)
+        await writer.drain()
+        return True
+    # A connection for each request: then the answer ends with the connection.
+    one_shot = head[:-2] + b"Connection: close\r\n\r\n"
+    up_reader, up_writer = await asyncio.open_connection(*upstream)
+    try:
+        up_writer.write(one_shot + body)
+        await up_writer.drain()
+        answer = await up_reader.readuntil(b"\r\n\r\n")
+        rest = await up_reader.read()
+    finally:
+        up_writer.transport.abort()
+    if fault is Fault.LOSE_ANSWER:
+        return False
+    if fault is Fault.CUT_ANSWER:
+        rest = rest[: len(rest) // 2]
+    writer.write(answer + rest)
+    await writer.drain()
+    writer.write_eof()
+    return False
+
+
+def _parse(head: bytes) -> S3Request:
+    line, *fields = head.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
+    method, target, _ = line.split(" ")
+    headers = {
+        name.lower(): value
+        for name, value in (re.split(": *", field, maxsplit=1) for field in fields)
+    }
+    return S3Request(method, target, headers)
