@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, overload
 
 from fastapi_async_storages.exceptions import InvalidImageError, MissingDependencyError
 from fastapi_async_storages.media_types import SNIFF_SIZE, sniff_media_type
@@ -74,6 +74,10 @@ class ImageHeader:
     is_turned: bool = False
 
 
+@overload
+def read_image_header(head: bytes, *, is_whole: Literal[True]) -> ImageHeader: ...
+@overload
+def read_image_header(head: bytes, *, is_whole: bool = False) -> ImageHeader | None: ...
 def read_image_header(head: bytes, *, is_whole: bool = False) -> ImageHeader | None:
     """Read the dimensions of an image from its first bytes. Blocks: run it in a worker thread.
 

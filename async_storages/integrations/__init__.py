@@ -1,0 +1,1 @@
+"""The older library's integrations."""
