@@ -39,6 +39,7 @@ SECRET_PLACE = "S3Storage('customer-files', endpoint_url='http://10.0.0.7:9000')
 
 # One line for each class: a new one fails until somebody has decided what HTTP says about it.
 STATUSES = {
+    "AccessDeniedError": 403,
     "AlreadyExistsError": 409,
     "BackendError": 502,
     "BackendTimeoutError": 503,
@@ -64,8 +65,10 @@ STATUSES = {
     "NotFoundError": 404,
     "NotModifiedError": 304,
     "PermissionDeniedError": 502,
+    "PolyglotError": 415,
     "PreconditionFailedError": 412,
     "RangeNotSatisfiableError": 416,
+    "ScanLimitError": 413,
     "StorageClosedError": 500,
     "StorageError": 500,
     "TypeMismatchError": 415,

@@ -1,5 +1,6 @@
 import hashlib
 import re
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
@@ -18,6 +19,7 @@ from fastapi_async_storages.exceptions import (
     ImageTooLargeError,
     ImageTooSmallError,
     InvalidImageError,
+    MissingDependencyError,
     PolyglotError,
     TypeMismatchError,
     TypeNotAllowedError,
@@ -411,6 +413,16 @@ async def test_an_image_that_cannot_be_read(content: bytes) -> None:
     assert issubclass(UnreadableImageError, InvalidImageError)
 
 
+async def test_without_pillow_an_image_has_no_dimensions_unless_rules_ask(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    file, stored = await save(JPEG, UploadRules(types=["image/jpeg"]))
+    assert (file.image, stored) == (None, JPEG)
+    with pytest.raises(MissingDependencyError, match="Pillow"):
+        await save(JPEG, UploadRules(image=ImageRules()))
+
+
 async def test_what_is_no_image_breaks_the_rules_of_images() -> None:
     rules = UploadRules(image=ImageRules(), types=["image/*", "application/pdf"])
     assert await refuse(TypeNotAllowedError, PDF, rules) == (["image/*"], "application/pdf")
@@ -535,9 +547,7 @@ async def test_scanners_see_every_byte_and_may_refuse_after_the_last() -> None:
         finally:
             closed.append(file.label)
         if lines > 1000:
-            raise UploadRefusedError(
-                f"{file.label} has {lines} lines.", limit=1000, received=lines
-            )
+            raise UploadRefusedError(f"{file.label} has {lines} lines.", limit=1000, received=lines)
 
     rules = UploadRules(scanners=[count_lines, count_lines], max_size=20_000)
     assert (await save(b"line\n" * 1000, rules, filename="a.txt"))[1] == b"line\n" * 1000
