@@ -1,0 +1,1 @@
+"""A small gallery of documents and photos, built on fastapi-async-storages."""

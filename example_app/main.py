@@ -1,0 +1,29 @@
+"""The app: ``uvicorn example_app.main:app``."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from example_app.database import open_database
+from example_app.routes import api, pages
+from example_app.storages import storages
+from fastapi_async_storages.http.access import signed_urls
+from fastapi_async_storages.http.problems import add_problem_handlers
+from fastapi_async_storages.lifespan import storage_lifespan
+from fastapi_async_storages.routers.files import create_files_router
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
+    """Open the storages and the database; a wrong key or a missing bucket stops the start."""
+    async with storage_lifespan(storages, check=True)(app) as state, open_database():
+        yield state
+
+
+app = FastAPI(title="Gallery", lifespan=lifespan)
+add_problem_handlers(app)
+app.include_router(pages.router)
+app.include_router(api.router)
+# Local files are served here; an S3 storage's links lead straight to its server.
+app.include_router(create_files_router(access=signed_urls), prefix="/files")

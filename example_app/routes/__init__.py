@@ -1,0 +1,1 @@
+"""The routes: pages for people, and the JSON API of the same."""

@@ -1,0 +1,73 @@
+"""The JSON API."""
+
+import asyncio
+from typing import TypeVar
+
+from fastapi import APIRouter, HTTPException, UploadFile, status
+
+from example_app import gallery
+from example_app.database import SessionDep
+from example_app.models import Document, Photo
+from example_app.schemas import DocumentOut, PhotoOut
+from fastapi_async_storages.dependencies import StorageDep
+from fastapi_async_storages.http.problems import problem_responses
+
+router = APIRouter(prefix="/api", tags=["gallery"])
+
+Row = TypeVar("Row", Document, Photo)
+
+
+@router.get("/documents")
+async def list_documents(session: SessionDep) -> list[DocumentOut]:
+    """List the documents, the newest first."""
+    documents = await gallery.list_rows(Document, session)
+    return await asyncio.gather(*map(DocumentOut.of, documents))
+
+
+@router.post(
+    "/documents",
+    status_code=status.HTTP_201_CREATED,
+    responses=problem_responses(413, 415, 422, 503),
+)
+async def create_document(
+    file: UploadFile, session: SessionDep, storage: StorageDep
+) -> DocumentOut:
+    """Upload a document of at most 50 MiB."""
+    return await DocumentOut.of(await gallery.add_document(file, session, storage))
+
+
+@router.delete("/documents/{document_id}", status_code=status.HTTP_204_NO_CONTENT)
+async def delete_document(document_id: int, session: SessionDep, storage: StorageDep) -> None:
+    """Delete a document and its file."""
+    await gallery.remove(await find(Document, document_id, session), session, storage)
+
+
+@router.get("/photos")
+async def list_photos(session: SessionDep) -> list[PhotoOut]:
+    """List the photos, the newest first."""
+    photos = await gallery.list_rows(Photo, session)
+    return await asyncio.gather(*map(PhotoOut.of, photos))
+
+
+@router.post(
+    "/photos",
+    status_code=status.HTTP_201_CREATED,
+    responses=problem_responses(413, 415, 422, 503),
+)
+async def create_photo(file: UploadFile, session: SessionDep, storage: StorageDep) -> PhotoOut:
+    """Upload a photo (JPEG, PNG, WebP or GIF) of at most 20 MiB."""
+    return await PhotoOut.of(await gallery.add_photo(file, session, storage))
+
+
+@router.delete("/photos/{photo_id}", status_code=status.HTTP_204_NO_CONTENT)
+async def delete_photo(photo_id: int, session: SessionDep, storage: StorageDep) -> None:
+    """Delete a photo and its files."""
+    await gallery.remove(await find(Photo, photo_id, session), session, storage)
+
+
+async def find(model: type[Row], row_id: int, session: SessionDep) -> Row:
+    """Return a row, or answer 404."""
+    row = await session.get(model, row_id)
+    if row is None:
+        raise HTTPException(status.HTTP_404_NOT_FOUND, f"There is no {model.__name__} {row_id}.")
+    return row
