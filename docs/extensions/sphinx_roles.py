@@ -7,7 +7,16 @@ and ``help()`` readers know; mkdocstrings reads Markdown.
 import re
 from collections.abc import Iterator
 
-from griffe import Class, Extension, GriffeLoader, Module, NameResolutionError, Object, get_logger
+from griffe import (
+    Alias,
+    Class,
+    Extension,
+    GriffeLoader,
+    Module,
+    NameResolutionError,
+    Object,
+    get_logger,
+)
 
 _logger = get_logger(__name__)
 
@@ -22,7 +31,7 @@ class SphinxRoles(Extension):
         """Rewrite all docstrings below a package."""
         for obj in _walk(pkg):
             if obj.docstring is not None:
-                obj.docstring.value = _rewrite(obj, obj.docstring.value)
+                obj.docstring.value = _rewrite(obj, obj.docstring.value, loader)
 
 
 def _walk(obj: Object) -> Iterator[Object]:
@@ -32,30 +41,35 @@ def _walk(obj: Object) -> Iterator[Object]:
             yield from _walk(member)
 
 
-def _rewrite(obj: Object, text: str) -> str:
-    text = _ROLE.sub(lambda role: _link(obj, role[1]), text)
+def _rewrite(obj: Object, text: str, loader: GriffeLoader) -> str:
+    text = _ROLE.sub(lambda role: _link(obj, role[1], loader), text)
     return _LITERAL_BLOCK.sub(lambda found: "" if found[0].strip() == found[0] else ":", text)
 
 
-def _link(obj: Object, name: str) -> str:
-    target = _find(obj, name)
-    if target is None:
+def _link(obj: Object, name: str, loader: GriffeLoader) -> str:
+    targets = set(_find(obj, name, loader))
+    if not targets:
         _logger.warning("%s: nothing is called %s", obj.path, name)
+    if len(targets) != 1:
         return f"<code>{name}</code>"
     # Optional: what this site leaves out is shown without a link.
-    return f'<autoref optional identifier="{target}"><code>{name}</code></autoref>'
+    return f'<autoref optional identifier="{targets.pop()}"><code>{name}</code></autoref>'
 
 
-def _find(obj: Object, name: str) -> str | None:
-    """Return the path of what a name means: in the scope of an object, else in its package."""
+def _find(obj: Object, name: str, loader: GriffeLoader) -> Iterator[str]:
+    """Yield what a name may mean: in the scope of an object, else anywhere in its package."""
     first, dot, rest = name.partition(".")
+    if first in loader.modules_collection:
+        found = loader.modules_collection[name]
+        yield found.target_path if isinstance(found, Alias) else found.path
+        return
     scope: Object | None = obj
     while scope is not None:
         if isinstance(scope, Class) and first in scope.all_members:
-            return scope.all_members[first].canonical_path + dot + rest
+            yield scope.all_members[first].canonical_path + dot + rest
+            return
         scope = scope.parent
     try:
-        return obj.resolve(first) + dot + rest
+        yield obj.resolve(first) + dot + rest
     except NameResolutionError:
-        named = {found.path for found in _walk(obj.package) if found.name == first}
-        return named.pop() + dot + rest if len(named) == 1 else None
+        yield from (each.path + dot + rest for each in _walk(obj.package) if each.name == first)
