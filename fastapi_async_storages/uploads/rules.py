@@ -171,7 +171,8 @@ class UploadRules:
         """
         allowed = self.types
         if self.image is not None and not media_type_matches(media_type, ["image/*"]):
-            allowed = ("image/*",)
+            images = (one for one in self.types or () if one.startswith("image/"))
+            allowed = tuple(images) or ("image/*",)
         if allowed is not None and not _is_allowed(media_type, allowed):
             raise TypeNotAllowedError(
                 f"{name_upload(filename)} is {media_type}; allowed: {', '.join(allowed)}.",

@@ -135,6 +135,7 @@ async def test_the_page_says_why_a_form_was_refused(client: httpx.AsyncClient) -
     answer = await upload(client, "/photos", HTML, "photo.png")
     assert answer.status_code == 415
     assert 'role="alert"' in answer.text
+    assert "allowed: image/jpeg, image/png, image/webp, image/gif" in answer.text
 
 
 async def test_a_script_that_was_uploaded_never_runs_as_the_app(
