@@ -17,7 +17,11 @@ from fastapi_async_storages.backends._local_folders import (
     sync_folder,
 )
 from fastapi_async_storages.backends._local_records import DamagedRecordError, Record, Records
-from fastapi_async_storages.exceptions import BackendUnavailableError, InvalidNameError
+from fastapi_async_storages.exceptions import (
+    BackendUnavailableError,
+    InvalidNameError,
+    NotFoundError,
+)
 from fastapi_async_storages.info import FileInfo
 from fastapi_async_storages.keys import normalize_name
 
@@ -60,10 +64,11 @@ class Files:
 
     Args:
         root: Absolute path of the root.
+        storage: How errors name the storage.
     """
 
-    def __init__(self, root: str) -> None:
-        self.folders = Folders(root)
+    def __init__(self, root: str, *, storage: str) -> None:
+        self.folders = Folders(root, storage=storage)
         self._records = Records(self.folders)
 
     def open(self, name: str) -> OpenFile:
@@ -85,7 +90,7 @@ class Files:
                 finally:
                     if descriptor >= 0:
                         os.close(descriptor)
-        raise _too_many_attempts(name)
+        raise self._too_many_attempts(name)
 
     def get_info(self, name: str) -> FileInfo:
         """Return what is known about the current version of a file.
@@ -99,7 +104,7 @@ class Files:
                 status = _check_regular(_stat(leaf, folder))
                 if record := self._records.find(name, status, partial(_stat, leaf, folder)):
                     return _to_info(name, record)
-        raise _too_many_attempts(name)
+        raise self._too_many_attempts(name)
 
     def publish(
         self,
@@ -140,11 +145,18 @@ class Files:
         """
         parents, leaf = split_name(source)
         with self._records.locked(source, target):
+            try:
+                record = self._find_current(source)
+            except FileExistsError:
+                record = None
+            if record is None:
+                raise NotFoundError(
+                    f"There is no file {source!a} in {self.folders.storage}.",
+                    storage=self.folders.storage,
+                    name=source,
+                )
+            check(record)
             with self.folders.open(parents) as folder:
-                record = self._find_current(source, folder)
-                if record is None:
-                    raise FileNotFoundError(errno.ENOENT, "there is no such file")
-                check(record)
                 self._place((folder, leaf), target, record, overwrite=overwrite)
                 with suppress(FileNotFoundError):  # A hard link leaves it there, a rename does not.
                     os.unlink(leaf, dir_fd=folder)
@@ -187,8 +199,7 @@ class Files:
     ) -> None:
         """Move a file to its place. The caller holds the lock of the name."""
         parents, leaf = split_name(name)
-        with self.folders.open(parents, create=True) as folder:
-            current = self._find_current(name, folder)
+        current = self._find_current(name)
         if current and not overwrite:
             raise FileExistsError(errno.EEXIST, "there is already a file of this name")
         self._records.write(name, [record, current] if current else [record])
@@ -201,22 +212,34 @@ class Files:
                 _rename(source, (folder, leaf), overwrite=overwrite)
                 sync_folder(folder)
                 return
-        raise _too_many_attempts(name)
+        raise self._too_many_attempts(name)
 
-    def _find_current(self, name: str, folder: int) -> Record | None:
-        """Return the record of the version that has the name. The caller holds its lock."""
-        _, leaf = split_name(name)
-        get_status = partial(_stat, leaf, folder)
+    def _too_many_attempts(self, name: str) -> BackendUnavailableError:
+        return BackendUnavailableError(
+            f"{name!a} in {self.folders.storage}, or its folder, changes too fast.",
+            storage=self.folders.storage,
+            name=name,
+        )
+
+    def _find_current(self, name: str) -> Record | None:
+        """Return the record of the version that has the name. The caller holds its lock.
+
+        Raises:
+            FileExistsError: When something else than a regular file has the name.
+        """
+        parents, leaf = split_name(name)
         try:
-            status = get_status()
-        except FileNotFoundError:
+            with self.folders.open(parents) as folder:
+                get_status = partial(_stat, leaf, folder)
+                status = get_status()
+                if not stat.S_ISREG(status.st_mode):
+                    raise FileExistsError(errno.EEXIST, "there is something else than a file")
+                try:
+                    return self._records.find(name, status, get_status)
+                except DamagedRecordError:
+                    return Record.of_foreign(status, name, None)  # Storing it anew repairs it.
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        if not stat.S_ISREG(status.st_mode):
-            raise FileExistsError(errno.EEXIST, "there is something else than a file")
-        try:
-            return self._records.find(name, status, get_status)
-        except DamagedRecordError:
-            return Record.of_foreign(status, name, None)  # Storing the file anew repairs it.
 
     def _list_folder(self, prefix: str) -> Iterator[str]:
         try:
@@ -282,10 +305,4 @@ def _to_info(name: str, record: Record) -> FileInfo:
         last_modified=datetime.fromtimestamp(record.modified / 1_000_000_000, UTC),
         cache_control=record.cache_control,
         metadata=record.metadata,
-    )
-
-
-def _too_many_attempts(name: str) -> BackendUnavailableError:
-    return BackendUnavailableError(
-        f"{name!a} or its folder changes too fast to be read or stored.", name=name
     )

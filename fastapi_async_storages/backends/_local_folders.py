@@ -37,10 +37,12 @@ class Folders:
 
     Args:
         root: Absolute path of the root; it may be a symbolic link, nothing below it may.
+        storage: How errors name the storage.
     """
 
-    def __init__(self, root: str) -> None:
-        self.root = root
+    def __init__(self, root: str, *, storage: str) -> None:
+        self.storage = storage
+        self._root = root
 
     @contextmanager
     def open(self, segments: Sequence[str], *, create: bool = False) -> Iterator[int]:
@@ -104,15 +106,15 @@ class Folders:
     def _open_root(self, *, create: bool) -> int:
         try:
             try:
-                return os.open(self.root, _OPEN_FOLDER)
+                return os.open(self._root, _OPEN_FOLDER)
             except FileNotFoundError:
                 if not create:
                     raise
-                Path(self.root).mkdir(parents=True, exist_ok=True)
-                return os.open(self.root, _OPEN_FOLDER)
+                Path(self._root).mkdir(parents=True, exist_ok=True)
+                return os.open(self._root, _OPEN_FOLDER)
         except (NotADirectoryError, FileExistsError):
             raise ConfigurationError(
-                f"The root of LocalStorage({self.root!a}) is not a folder."
+                f"The root of {self.storage} is not a folder.", storage=self.storage
             ) from None
 
 

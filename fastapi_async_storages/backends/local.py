@@ -89,7 +89,7 @@ class LocalStorage(Storage):
         self._root = Path(fspath(root)).absolute()
         super().__init__()
         self.links = FileLinks(base_url, secret_key, storage=repr(self))
-        self._files = Files(str(self._root))
+        self._files = Files(str(self._root), storage=repr(self))
 
     def __repr__(self) -> str:
         """Name the storage in messages."""
@@ -231,10 +231,11 @@ class LocalStorage(Storage):
         await self._run(partial(self._files.delete, name), name)
 
     async def _delete_many(self, names: Sequence[str]) -> dict[str, StorageError]:
+        await self._clients.get()
         failed: dict[str, StorageError] = {}
         for name in names:
             try:
-                await self._delete(name)
+                await self._run(partial(self._files.delete, name), name)
             except StorageError as error:
                 failed[name] = error
         return failed
@@ -292,8 +293,7 @@ class LocalStorage(Storage):
         """Call what blocks in a worker thread, with its errors translated."""
         try:
             return await run_in_thread(function)
-        except StorageError as error:
-            error.storage = repr(self)
+        except StorageError:
             raise
         except OSError as error:
             raise translate(error, storage=repr(self), name=name, writing=writing) from error

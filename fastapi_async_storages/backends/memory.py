@@ -1,5 +1,6 @@
 """Files in the memory of the process: for tests and demos, with every promise of the contract."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -66,8 +67,9 @@ class MemoryStorage(Storage):
         cache_control: str | None,
         overwrite: bool,
     ) -> None:
-        await self._clients.get()
+        await self._checkpoint()
         content = b"".join([chunk async for chunk in stream])
+        await self._checkpoint()
         info = FileInfo.from_stored(
             name,
             len(content),
@@ -93,7 +95,7 @@ class MemoryStorage(Storage):
         return (await self._find(name)).info
 
     async def _list(self, prefix: str) -> AsyncIterator[FileInfo]:
-        await self._clients.get()
+        await self._checkpoint()
         for name in sorted(name for name in list(self._files) if name.startswith(prefix)):
             file = self._files.get(name)
             if file is not None:  # Deleted since the listing began.
@@ -107,7 +109,7 @@ class MemoryStorage(Storage):
         self._publish(target, _MemoryFile(file.content, info), overwrite=overwrite)
 
     async def _delete(self, name: str) -> None:
-        await self._clients.get()
+        await self._checkpoint()
         self._files.pop(name, None)
 
     async def _delete_many(self, names: Sequence[str]) -> dict[str, StorageError]:
@@ -118,16 +120,16 @@ class MemoryStorage(Storage):
     async def _get_path(
         self, name: str, *, expires_in: int, filename: str | None, disposition: Disposition | None
     ) -> str:
-        await self._clients.get()
+        await self._checkpoint()
         return self.links.make(
             name, expires_in=expires_in, filename=filename, disposition=disposition
         )
 
     async def _check(self) -> None:
-        await self._clients.get()
+        await self._checkpoint()
 
     async def _find(self, name: str, if_match: str | None = None) -> _MemoryFile:
-        await self._clients.get()
+        await self._checkpoint()
         file = self._files.get(name)
         if file is None:
             raise NotFoundError(
@@ -138,6 +140,11 @@ class MemoryStorage(Storage):
                 etag=file.info.etag, last_modified=None, storage=repr(self), name=name
             )
         return file
+
+    async def _checkpoint(self) -> None:
+        await self._clients.get()
+        # Other tasks run in between, and a cancellation arrives, as with every other backend.
+        await asyncio.sleep(0)
 
     def _publish(self, name: str, file: _MemoryFile, *, overwrite: bool) -> None:
         if overwrite:

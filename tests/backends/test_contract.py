@@ -1,0 +1,46 @@
+"""Every backend keeps every promise."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from fastapi_async_storages import FileInfo, LocalStorage, MemoryStorage
+from fastapi_async_storages.testing.contract import StorageContract, check_storage
+
+
+class TestMemoryStorage(StorageContract):
+    @pytest.fixture
+    def storage(self) -> MemoryStorage:
+        return MemoryStorage()
+
+
+class TestLocalStorage(StorageContract):
+    @pytest.fixture
+    def storage(self, tmp_path: Path) -> LocalStorage:
+        return LocalStorage(tmp_path / "root")
+
+
+@pytest.mark.anyio
+async def test_check_storage_runs_the_same_checks() -> None:
+    await check_storage(MemoryStorage())
+
+
+class Forgetful(MemoryStorage):
+    """Lists files that it has forgotten, and forgets one that it has."""
+
+    async def _list(self, prefix: str) -> AsyncIterator[FileInfo]:
+        async for info in super()._list(prefix):
+            if not info.name.endswith("/a/x"):
+                yield info
+
+
+@pytest.mark.anyio
+async def test_check_storage_says_which_promise_is_broken() -> None:
+    with pytest.RaisesGroup(AssertionError, AssertionError) as raised:
+        await check_storage(Forgetful())
+    notes = [error.__notes__[0] for error in raised.value.exceptions]
+    assert [note.split("'")[1] for note in notes] == [
+        "list_is_complete_and_in_order",
+        "list_keeps_to_the_boundary_of_a_prefix",
+    ]
