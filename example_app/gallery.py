@@ -8,10 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from example_app.models import Document, Photo
 from example_app.thumbnails import make_thumbnail
-from fastapi_async_storages import Storage, StorageFile
+from fastapi_async_storages import ImageRules, Storage, StorageFile, UploadRules, save_upload
 from fastapi_async_storages.exceptions import InvalidImageError
-from fastapi_async_storages.uploads.rules import ImageRules, UploadRules
-from fastapi_async_storages.uploads.save import save_upload
 
 DOCUMENT_RULES = UploadRules(max_size="50MiB")
 PHOTO_RULES = UploadRules(

@@ -8,10 +8,12 @@ from fastapi import FastAPI
 from example_app.database import open_database
 from example_app.routes import api, pages
 from example_app.storages import storages
-from fastapi_async_storages.http.access import signed_urls
-from fastapi_async_storages.http.problems import add_problem_handlers
-from fastapi_async_storages.lifespan import storage_lifespan
-from fastapi_async_storages.routers.files import create_files_router
+from fastapi_async_storages import (
+    add_problem_handlers,
+    create_files_router,
+    signed_urls,
+    storage_lifespan,
+)
 
 
 @asynccontextmanager

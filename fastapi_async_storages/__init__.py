@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from fastapi_async_storages.backends.memory import MemoryStorage as MemoryStorage
     from fastapi_async_storages.backends.s3 import S3Storage as S3Storage
     from fastapi_async_storages.dependencies import StorageDep as StorageDep
+    from fastapi_async_storages.dependencies import StreamedForm as StreamedForm
+    from fastapi_async_storages.dependencies import StreamedUpload as StreamedUpload
     from fastapi_async_storages.dependencies import get_storage as get_storage
     from fastapi_async_storages.dependencies import named_storage as named_storage
     from fastapi_async_storages.files import StorageFile as StorageFile
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from fastapi_async_storages.registry import Storages as Storages
     from fastapi_async_storages.routers.files import create_files_router as create_files_router
     from fastapi_async_storages.routers.urls import file_url as file_url
+    from fastapi_async_storages.settings import storage_from_url as storage_from_url
     from fastapi_async_storages.storage import FileReader as FileReader
     from fastapi_async_storages.storage import Storage as Storage
     from fastapi_async_storages.uploads.rules import ImageRules as ImageRules
@@ -52,6 +55,8 @@ _MODULES = {
     "StorageFileResponse": "http.responses",
     "StorageImage": "files",
     "Storages": "registry",
+    "StreamedForm": "dependencies",
+    "StreamedUpload": "dependencies",
     "UploadRules": "uploads.rules",
     "XAccelRedirect": "http.offload",
     "XSendfile": "http.offload",
@@ -63,6 +68,7 @@ _MODULES = {
     "public": "http.access",
     "save_upload": "uploads.save",
     "signed_urls": "http.access",
+    "storage_from_url": "settings",
     "storage_lifespan": "lifespan",
 }
 """Where each public name is."""

@@ -9,7 +9,7 @@ from example_app import gallery
 from example_app.database import SessionDep
 from example_app.models import Document, Photo
 from example_app.schemas import DocumentOut, PhotoOut
-from fastapi_async_storages.dependencies import StorageDep
+from fastapi_async_storages import StorageDep
 from fastapi_async_storages.http.problems import problem_responses
 
 router = APIRouter(prefix="/api", tags=["gallery"])

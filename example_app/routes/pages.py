@@ -13,7 +13,7 @@ from example_app.database import SessionDep
 from example_app.models import Document, Photo
 from example_app.routes.api import find
 from example_app.schemas import DocumentOut, PhotoOut
-from fastapi_async_storages.dependencies import StorageDep
+from fastapi_async_storages import StorageDep
 from fastapi_async_storages.exceptions import StorageError
 from fastapi_async_storages.http.problems import get_status
 
