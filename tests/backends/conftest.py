@@ -67,7 +67,7 @@ async def s3_proxy(s3_server: S3Server) -> AsyncIterator[S3Proxy]:
         yield proxy
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def s3_client(s3_server: S3Server) -> "AsyncIterator[S3Client]":
     """The SDK itself, to see what is really in the bucket."""
     async with AsyncExitStack() as opened:

@@ -202,7 +202,7 @@ async def test_delete_many_takes_1000_names_a_request(
 async def test_delete_many_says_which_files_stayed(
     make_s3_storage: MakeS3Storage, s3_proxy: S3Proxy
 ) -> None:
-    s3_proxy.plan = lambda _: 403 if len(s3_proxy.requests) == 1 else None
+    s3_proxy.plan = lambda _: (403, "") if len(s3_proxy.requests) == 1 else None
     async with make_s3_storage(endpoint_url=s3_proxy.endpoint_url) as storage:
         errors = await storage.delete_many(map(str, range(1500)))
     assert len(errors) in (1000, 500)  # Of the two requests, which go out side by side.

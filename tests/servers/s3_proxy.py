@@ -5,7 +5,7 @@ It passes requests on unchanged, so their signatures hold.
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum
@@ -33,8 +33,9 @@ class S3Request:
     headers: dict[str, str]
 
 
-Plan: TypeAlias = Callable[[S3Request], Fault | int | None]
-"""Says what happens to a request: a fault, an answer with this status, or nothing special."""
+Plan: TypeAlias = Callable[[S3Request], Fault | tuple[int, str] | None]
+"""Says what happens to a request: a fault, an answer with this status and S3 error code (``""`` for
+one without a body), or nothing special."""
 
 
 @dataclass
@@ -44,12 +45,20 @@ class S3Proxy:
     Attributes:
         endpoint_url: Where it listens.
         plan: See :data:`Plan`.
+        before_answer: Awaited between the server's answer and its passing on.
         requests: What came by, in order.
+        answered: How many of them have got the server's answer.
+        peak: How many were under way at the same time, at most.
+        connections: How many connections clients have made.
     """
 
     endpoint_url: str
     plan: Plan = lambda _: None
+    before_answer: Callable[[S3Request], Awaitable[None]] | None = None
     requests: list[S3Request] = field(default_factory=list)
+    answered: int = 0
+    under_way: int = 0
+    peak: int = 0
     connections: int = 0
 
 
@@ -66,7 +75,7 @@ async def run_s3_proxy(upstream_url: str) -> AsyncIterator[S3Proxy]:
         tasks.add(task)
         proxy.connections += 1
         try:
-            with suppress(ConnectionError, asyncio.IncompleteReadError):
+            with suppress(OSError, asyncio.IncompleteReadError):  # The client is gone.
                 while await _pass_on(proxy, reader, writer, (upstream.hostname, upstream.port)):
                     pass
         except asyncio.CancelledError:
@@ -97,32 +106,49 @@ async def _pass_on(
     head = await reader.readuntil(b"\r\n\r\n")
     request = _parse(head)
     proxy.requests.append(request)
-    fault = proxy.plan(request)
-    if fault is Fault.STOP_READING or fault is Fault.STALL:
-        await asyncio.Event().wait()
-    body = await reader.readexactly(int(request.headers.get("content-length", 0)))
-    if isinstance(fault, int):
-        writer.write(b"HTTP/1.1 %d -\r\nContent-Length: 0\r\n\r\n" % fault)
-        await writer.drain()
-        return True
-    # A connection for each request: then the answer ends with the connection.
-    one_shot = head[:-2] + b"Connection: close\r\n\r\n"
-    up_reader, up_writer = await asyncio.open_connection(*upstream)
+    proxy.under_way += 1
+    proxy.peak = max(proxy.peak, proxy.under_way)
     try:
-        up_writer.write(one_shot + body)
-        await up_writer.drain()
-        answer = await up_reader.readuntil(b"\r\n\r\n")
-        rest = await up_reader.read()
+        fault = proxy.plan(request)
+        if fault is Fault.STOP_READING:
+            await asyncio.Event().wait()
+        body = await reader.readexactly(int(request.headers.get("content-length", 0)))
+        if fault is Fault.STALL:
+            await asyncio.Event().wait()
+        if isinstance(fault, tuple):
+            writer.write(_make_answer(*fault))
+            await writer.drain()
+            return True
+        # A connection for each request: then the answer ends with the connection.
+        answer, content = await _ask(upstream, head[:-2] + b"Connection: close\r\n\r\n" + body)
+        proxy.answered += 1
+        if proxy.before_answer is not None:
+            await proxy.before_answer(request)
+        if fault is Fault.LOSE_ANSWER:
+            return False
+        if fault is Fault.CUT_ANSWER:
+            content = content[: len(content) // 2]
+        writer.write(answer + content)
+        await writer.drain()
+        writer.write_eof()
     finally:
-        up_writer.transport.abort()
-    if fault is Fault.LOSE_ANSWER:
-        return False
-    if fault is Fault.CUT_ANSWER:
-        rest = rest[: len(rest) // 2]
-    writer.write(answer + rest)
-    await writer.drain()
-    writer.write_eof()
+        proxy.under_way -= 1
     return False
+
+
+async def _ask(upstream: tuple[str | None, int | None], request: bytes) -> tuple[bytes, bytes]:
+    reader, writer = await asyncio.open_connection(*upstream, limit=2**20)
+    try:
+        writer.write(request)
+        await writer.drain()
+        return await reader.readuntil(b"\r\n\r\n"), await reader.read()
+    finally:
+        writer.transport.abort()
+
+
+def _make_answer(status: int, code: str) -> bytes:
+    body = f"<Error><Code>{code}</Code></Error>" if code else ""
+    return f"HTTP/1.1 {status} -\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
 
 
 def _parse(head: bytes) -> S3Request:
