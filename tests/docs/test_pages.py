@@ -1,8 +1,8 @@
 """The code in the README and in docs/ works: every block runs, or says why it does not."""
 
 import asyncio
+import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from urllib.parse import urlsplit
@@ -11,25 +11,6 @@ import pytest
 
 from tests.docs.pages import PROJECT, Block, Page, list_pages, read_blocks
 from tests.servers.s3 import S3Server
-
-
-@pytest.fixture
-def environment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, s3_server: S3Server
-) -> Iterator[None]:
-    """An empty working directory, and credentials where the pages say that they come from."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", s3_server.access_key)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3_server.secret_key)
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_server.endpoint_url)
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "no-config"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "no-credentials"))
-    monkeypatch.setenv("SECRET_KEY", "the key of the pages, 32 bytes or more")
-    yield
-    for name, module in list(sys.modules.items()):
-        if str(getattr(module, "__file__", None) or "").startswith(str(tmp_path)):
-            del sys.modules[name]
 
 
 @pytest.fixture
@@ -121,3 +102,10 @@ class TestHarness:
         fences = sum(line.lstrip("> ").startswith(("```", "~~~")) for line in text.splitlines())
         blocks: list[Block] = [example.parsed for example in read_blocks(PROJECT / path)]
         assert fences == 2 * len(blocks)
+
+
+def test_links_of_the_readme_lead_to_files() -> None:
+    targets = re.findall(r"\]\(([^)#]+)[^)]*\)", (PROJECT / "README.md").read_text())
+    local = [target for target in targets if "://" not in target]
+    assert local
+    assert [target for target in local if not (PROJECT / target).exists()] == []
