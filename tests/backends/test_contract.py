@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from fastapi_async_storages import FileInfo, LocalStorage, MemoryStorage
+from fastapi_async_storages import FileInfo, LocalStorage, MemoryStorage, S3Storage
+from fastapi_async_storages.backends._s3_parts import MIN_PART_SIZE
 from fastapi_async_storages.testing.contract import StorageContract, check_storage
+from tests.backends.conftest import MakeS3Storage
 
 
 class TestMemoryStorage(StorageContract):
@@ -19,6 +21,12 @@ class TestLocalStorage(StorageContract):
     @pytest.fixture
     def storage(self, tmp_path: Path) -> LocalStorage:
         return LocalStorage(tmp_path / "root")
+
+
+class TestS3Storage(StorageContract):
+    @pytest.fixture
+    def storage(self, make_s3_storage: MakeS3Storage) -> S3Storage:
+        return make_s3_storage(part_size=MIN_PART_SIZE)
 
 
 @pytest.mark.anyio

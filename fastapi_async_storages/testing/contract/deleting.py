@@ -24,10 +24,10 @@ async def names_are_free_after_delete(storage: Storage, folder: str) -> None:
     """After the last file of a folder the folder's name is free, for a file too."""
     await storage.upload(b"1", f"{folder}/a/b/c")
     await storage.delete(f"{folder}/a/b/c")
-    await storage.upload(b"2", f"{folder}/a/b", overwrite=False)
+    await storage.upload(b"2", f"{folder}/a/b")
     expect_equal(await read(storage, f"{folder}/a/b"), b"2", "The content")
     await storage.move(f"{folder}/a/b", f"{folder}/d")
-    await storage.upload(b"3", f"{folder}/a", overwrite=False)
+    await storage.upload(b"3", f"{folder}/a")
     expect_equal(await read(storage, f"{folder}/a"), b"3", "The content")
 
 
