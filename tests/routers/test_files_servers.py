@@ -1,0 +1,152 @@
+"""Files over real HTTP: each server, each backend, and a client that is not ours."""
+
+import asyncio
+import http.client
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from fastapi import FastAPI
+
+from fastapi_async_storages import Storage, create_files_router, public
+from fastapi_async_storages.lifespan import storage_lifespan
+from tests.http_model import DrawnRequest, expect
+from tests.servers.http_server import SERVERS, ServerName, serve
+from tests.storages import BACKENDS, make_storage
+
+CONTENT = bytes(range(256)) * 4096  # 1 MiB: several chunks of every backend, or one full one.
+
+REQUESTS = [
+    DrawnRequest(),
+    DrawnRequest(if_none_match=("current",)),
+    DrawnRequest(range=(0, 0)),
+    DrawnRequest(if_match=("other",)),
+    DrawnRequest(range=(len(CONTENT) - 1, None)),
+    DrawnRequest(range=(1000, 700_000), if_range="current"),
+    DrawnRequest(range=(1000, 2000), if_range="other"),
+    DrawnRequest(if_modified_since=0),
+    DrawnRequest(range=(None, 300_000)),
+    DrawnRequest(range=(None, 0)),
+    DrawnRequest(range=(len(CONTENT), None)),
+    DrawnRequest(range="bytes=0-1,5-6"),
+    DrawnRequest(range=(5, 20), if_range=0),
+    DrawnRequest(range=(5, 20), if_none_match=("weak",)),
+    DrawnRequest(),
+]
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def storage(request: pytest.FixtureRequest) -> Iterator[Storage]:
+    with make_storage(request.param, lambda: request.getfixturevalue("s3_server")) as storage:
+        yield storage
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def server(request: pytest.FixtureRequest) -> ServerName:
+    name: ServerName = request.param
+    return name
+
+
+@pytest.fixture(scope="module")
+def base_url(storage: Storage, server: ServerName) -> Iterator[str]:
+    app = FastAPI(lifespan=storage_lifespan(storage))
+    app.include_router(create_files_router(access=public, mode="proxy"), prefix="/files")
+
+    async def fill() -> None:
+        async with storage:
+            await storage.upload(CONTENT, "folder/file.bin")
+            await storage.upload(b"", "empty.txt")
+
+    asyncio.run(fill())
+    with serve(app, server=server) as url:
+        yield url
+
+
+def test_one_connection_gets_all_answers_byte_for_byte(base_url: str, storage: Storage) -> None:
+    info = asyncio.run(storage.get_info("folder/file.bin"))
+    assert info.etag is not None
+    assert info.last_modified is not None
+    # One connection: a body that is longer or shorter than announced would spoil the next answer.
+    with closing(http.client.HTTPConnection(urlsplit(base_url).netloc, timeout=30)) as connection:
+        for request in REQUESTS:
+            headers = request.to_headers(info.etag, info.last_modified)
+            for method in ("GET", "HEAD"):
+                connection.request(method, "/files/folder/file.bin", headers=headers)
+                answer = connection.getresponse()
+                body = answer.read()
+
+                expected = expect(request, CONTENT, is_get=method == "GET")
+                assert answer.status == expected.status, (method, headers)
+                if method == "HEAD":
+                    assert body == b""
+                elif expected.status < 300:
+                    assert body == expected.body
+                assert answer.getheader("content-range") == expected.content_range
+                if expected.status < 300:
+                    assert answer.getheader("content-length") == str(len(expected.body))
+                    assert answer.getheader("accept-ranges") == "bytes"
+
+
+def test_an_empty_file_is_whole_and_has_no_range(base_url: str) -> None:
+    with closing(http.client.HTTPConnection(urlsplit(base_url).netloc, timeout=30)) as connection:
+        for headers, status in (({}, 200), ({"Range": "bytes=0-"}, 416), ({"Range": "x"}, 200)):
+            connection.request("GET", "/files/empty.txt", headers=headers)
+            answer = connection.getresponse()
+            body = answer.read()
+            assert answer.status == status
+            if status == 200:
+                assert body == b""
+                assert answer.getheader("content-length") == "0"
+            else:
+                assert answer.getheader("content-range") == "bytes */0"
+
+
+@pytest.fixture(scope="module")
+def curl() -> str:
+    program = shutil.which("curl")
+    if program is None:
+        if "CI" in os.environ:
+            pytest.fail("curl is not installed: apt-get install curl")
+        pytest.skip("curl is not installed: apt-get install curl")
+    return program
+
+
+@pytest.mark.parametrize("present", [0, 1, 500_000, len(CONTENT) - 1])
+def test_curl_resumes_a_download(base_url: str, tmp_path: Path, curl: str, present: int) -> None:
+    target = tmp_path / "file.bin"
+    target.write_bytes(CONTENT[:present])
+    url = f"{base_url}/files/folder/file.bin"
+
+    subprocess.run(
+        [curl, "-sS", "--fail", "-C", "-", "-D", tmp_path / "headers", "-o", target, url],
+        check=True,
+        timeout=60,
+    )
+
+    assert target.read_bytes() == CONTENT
+    headers = (tmp_path / "headers").read_text().lower()
+    if present:
+        assert "206" in headers.splitlines()[0]
+        assert f"content-range: bytes {present}-{len(CONTENT) - 1}/{len(CONTENT)}" in headers
+
+
+def test_curl_has_nothing_to_do_for_a_whole_file(base_url: str, tmp_path: Path, curl: str) -> None:
+    target = tmp_path / "file.bin"
+    target.write_bytes(CONTENT)
+    url = f"{base_url}/files/folder/file.bin"
+
+    result = subprocess.run(
+        [curl, "-sS", "-C", "-", "-o", target, "-w", "%{http_code}", url],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert result.stdout == "416"
+    assert target.read_bytes() == CONTENT
