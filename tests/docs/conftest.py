@@ -26,6 +26,8 @@ def environment(
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", s3_server.access_key)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3_server.secret_key)
+    monkeypatch.setenv("ARCHIVE_KEY_ID", s3_server.access_key)
+    monkeypatch.setenv("ARCHIVE_SECRET", s3_server.secret_key)
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_server.endpoint_url)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "no-config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "no-credentials"))
