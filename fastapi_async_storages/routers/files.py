@@ -106,6 +106,7 @@ def create_files_router(
     )
     router = APIRouter(route_class=ProblemRoute)
     for method in ("GET", "HEAD"):
+        always_redirects = method == "GET" and mode == "redirect"
         router.add_api_route(
             "/{name:path}",
             _make_endpoint(storage, access, denial, delivery),
@@ -113,6 +114,7 @@ def create_files_router(
             name=route_name(storage, signed=access is signed_urls),
             summary="Read a file" if method == "GET" else "Read the headers of a file",
             response_class=Response,
+            status_code=redirect_status if always_redirects else None,
             responses=describe_file_responses(
                 method,
                 proxies=mode != "redirect",
