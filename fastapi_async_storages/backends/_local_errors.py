@@ -38,19 +38,13 @@ _ALWAYS: Mapping[int, tuple[type[StorageError], str]] = {
 _READING: Mapping[int, tuple[type[StorageError], str]] = {
     errno.ENOENT: (NotFoundError, "there is no such file"),
     errno.ENOTDIR: (NotFoundError, "there is no such file"),
-    # What the root's own symbolic links would lead to is none of our files.
-    errno.ELOOP: (NotFoundError, "there is no such file"),
-    errno.EMLINK: (NotFoundError, "there is no such file"),  # FreeBSD says so for O_NOFOLLOW.
-    # What open() says of a socket.
-    errno.ENXIO: (NotFoundError, "there is no such file"),
 }
 
 _WRITING: Mapping[int, tuple[type[StorageError], str]] = {
     errno.EEXIST: (AlreadyExistsError, "there is already a file or a folder of this name"),
     errno.EISDIR: (AlreadyExistsError, "there is already a folder of this name"),
-    errno.ENOTDIR: (AlreadyExistsError, "a part of the name is taken by a file"),
-    errno.ELOOP: (AlreadyExistsError, "a part of the name is taken by a symbolic link"),
-    errno.ENOENT: (BackendError, "its folder is deleted again and again while it is stored"),
+    errno.ENOTDIR: (AlreadyExistsError, "a part of the name is taken by what is not a folder"),
+    errno.ENOENT: (BackendError, "the root was deleted meanwhile"),
 }
 
 

@@ -9,28 +9,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
-from fastapi_async_storages.backends._local_folders import (
-    PRIVATE_FOLDER,
-    Folders,
-    TemporaryFile,
-    split_name,
-    sync_folder,
-)
+from fastapi_async_storages.backends._local_folders import Folders, split_name, sync_folder
+from fastapi_async_storages.backends._local_listing import walk
 from fastapi_async_storages.backends._local_records import DamagedRecordError, Record, Records
-from fastapi_async_storages.exceptions import (
-    BackendUnavailableError,
-    InvalidNameError,
-    NotFoundError,
-)
+from fastapi_async_storages.backends._local_temporary import TemporaryFile
+from fastapi_async_storages.exceptions import BackendUnavailableError, NotFoundError
 from fastapi_async_storages.info import FileInfo
-from fastapi_async_storages.keys import normalize_name
 
 __all__ = ["Files", "OpenFile"]
 
 _ATTEMPTS = 100
 """Attempts at what another process can get in the way of, each of them a few microseconds long."""
 
-_OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # Opening a pipe would wait for a writer.
+_OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 
 _NO_HARD_LINKS = frozenset(
     {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
@@ -80,6 +71,9 @@ class Files:
         parents, leaf = split_name(name)
         for _ in range(_ATTEMPTS):
             with self.folders.open(parents) as folder:
+                # Looked at before, because opening a pipe or a device can have effects; and after,
+                # because it may be another file by then.
+                _check_regular(_stat(leaf, folder))
                 descriptor = os.open(leaf, _OPEN_FILE, dir_fd=folder)
                 try:
                     status = _check_regular(os.fstat(descriptor))
@@ -183,16 +177,9 @@ class Files:
         Args:
             prefix: Empty, or a folder with a ``/`` at its end.
         """
-        stack = [self._list_folder(prefix)]
-        while stack:
-            path = next(stack[-1], None)
-            if path is None:
-                stack.pop()
-            elif path.endswith("/"):
-                stack.append(self._list_folder(path))
-            else:
-                with suppress(FileNotFoundError, NotADirectoryError):  # Deleted meanwhile.
-                    yield self.get_info(path)
+        for name in walk(self.folders, prefix):
+            with suppress(FileNotFoundError, NotADirectoryError):  # Deleted meanwhile.
+                yield self.get_info(name)
 
     def _place(
         self, source: tuple[int, str], name: str, record: Record, *, overwrite: bool
@@ -240,30 +227,6 @@ class Files:
                     return Record.of_foreign(status, name, None)  # Storing it anew repairs it.
         except (FileNotFoundError, NotADirectoryError):
             return None
-
-    def _list_folder(self, prefix: str) -> Iterator[str]:
-        try:
-            with self.folders.open(prefix.split("/")[:-1]) as folder, os.scandir(folder) as entries:
-                # With the "/" of a folder in the comparison, the order of the entries of one folder
-                # is that of the whole names: "a.txt" comes before "a/x", and "a/x" before "a0".
-                names = sorted(
-                    entry.name + "/" if entry.is_dir(follow_symlinks=False) else entry.name
-                    for entry in entries
-                    if entry.is_dir(follow_symlinks=False) or entry.is_file(follow_symlinks=False)
-                )
-        except (FileNotFoundError, NotADirectoryError):
-            return iter(())
-        return (prefix + name for name in names if _can_be_asked_for(prefix + name))
-
-
-def _can_be_asked_for(path: str) -> bool:
-    """Tell whether ``get_name`` lets the name of what somebody put there through as it is."""
-    if path == f"{PRIVATE_FOLDER}/":
-        return False
-    try:
-        return normalize_name(path) == path.removesuffix("/")
-    except InvalidNameError:
-        return False
 
 
 def _check_regular(status: os.stat_result) -> os.stat_result:

@@ -21,9 +21,9 @@ from uuid import uuid4
 from fastapi_async_storages.backends._local_folders import (
     PRIVATE_FOLDER,
     Folders,
-    TemporaryFile,
     sync_folder,
 )
+from fastapi_async_storages.backends._local_temporary import TemporaryFile
 from fastapi_async_storages.media_types import guess_media_type
 from fastapi_async_storages.storage import DEFAULT_CONTENT_TYPE
 

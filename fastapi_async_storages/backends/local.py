@@ -28,18 +28,13 @@ if sys.platform == "win32":
 
 from fastapi_async_storages.backends._local_errors import translate
 from fastapi_async_storages.backends._local_files import Files, OpenFile
-from fastapi_async_storages.backends._local_folders import PRIVATE_FOLDER, Folders, TemporaryFile
+from fastapi_async_storages.backends._local_folders import Folders, find_problem
 from fastapi_async_storages.backends._local_records import Record
+from fastapi_async_storages.backends._local_temporary import TemporaryFile, remove_leftovers
 
-__all__ = ["MAX_SEGMENT_BYTES", "LocalStorage"]
+__all__ = ["LocalStorage"]
 
 T = TypeVar("T")
-
-MAX_SEGMENT_BYTES = 255
-"""Longest part of a name between two ``/``, in UTF-8 bytes.
-
-Source: ``NAME_MAX`` of Linux (``limits.h``); the file systems of macOS allow 255 characters.
-"""
 
 _BLOCK_SIZE = 1024 * 1024
 """Bytes per trip to a worker thread, which takes about 0.1 ms: as long as these bytes take."""
@@ -106,16 +101,7 @@ class LocalStorage(Storage):
                 longer than 255 bytes, or the name is in the storage's own hidden folder.
         """
         safe = super().get_name(name)
-        segments = safe.split("/")
-        problem = None
-        if segments[0].casefold() == PRIVATE_FOLDER:
-            problem = f"'{PRIVATE_FOLDER}' belongs to the storage"
-        elif (longest := max(len(segment.encode()) for segment in segments)) > MAX_SEGMENT_BYTES:
-            problem = (
-                f"a part between two '/' has {longest} bytes in UTF-8, at most {MAX_SEGMENT_BYTES}"
-                " are allowed"
-            )
-        if problem:
+        if problem := find_problem(safe):
             raise InvalidNameError(
                 f"Invalid file name {safe[:100]!a} for {self!r}: {problem}.",
                 storage=repr(self),
@@ -168,6 +154,7 @@ class LocalStorage(Storage):
                 cache_control=cache_control,
                 overwrite=overwrite,
             )
+            temporary.discard()  # In the same trip to a thread.
 
         try:
             async for chunk in stream:
@@ -178,7 +165,8 @@ class LocalStorage(Storage):
                     size = 0
             await self._run(publish, name, writing=True)
         finally:
-            await run_in_thread(temporary.discard)
+            if temporary.is_open:
+                await run_in_thread(temporary.discard)
 
     @asynccontextmanager
     async def _open(
@@ -211,7 +199,9 @@ class LocalStorage(Storage):
             async with aclosing(self._read_chunks(file, 0, file.record.size)) as chunks:
                 await self._upload(
                     target,
-                    ByteStream(FileReader(file.info, chunks).__aiter__(), file.record.size),
+                    ByteStream(
+                        aiter(FileReader(file.info, chunks, storage=repr(self))), file.record.size
+                    ),
                     content_type=file.record.content_type,
                     metadata=file.record.metadata,
                     cache_control=file.record.cache_control,
@@ -249,15 +239,12 @@ class LocalStorage(Storage):
         )
 
     async def _check(self) -> None:
-        def write_and_remove() -> None:
-            temporary = TemporaryFile(self._files.folders)
-            try:
-                temporary.sync()
-            finally:
-                temporary.discard()
-
         await self._clients.get()
-        await self._run(write_and_remove, None, writing=True)
+        temporary = TemporaryFile(self._files.folders)
+        try:
+            await self._run(temporary.sync, None, writing=True)
+        finally:
+            await run_in_thread(temporary.discard)
 
     @asynccontextmanager
     async def _open_file(self, name: str) -> AsyncIterator[OpenFile]:
@@ -306,7 +293,7 @@ class _Cleaned(AbstractAsyncContextManager[None]):
         self._folders = folders
 
     async def __aenter__(self) -> None:
-        await run_in_thread(self._folders.remove_leftovers)
+        await run_in_thread(remove_leftovers, self._folders)
 
     async def __aexit__(self, *_: object) -> None:
         return None
