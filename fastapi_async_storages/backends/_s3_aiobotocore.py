@@ -20,8 +20,6 @@ from fastapi_async_storages.backends._s3_payloads import HashedBody
 from fastapi_async_storages.backends._s3_writes import put, put_parts
 from fastapi_async_storages.exceptions import (
     BackendError,
-    NotFoundError,
-    PermissionDeniedError,
     RangeNotSatisfiableError,
     StorageError,
 )
@@ -54,7 +52,6 @@ class AiobotocoreEngine:
         self._bucket = bucket
         self._client = bucket.client
         self._max_concurrency = max_concurrency
-        self._bucket_found = False
 
     async def put(
         self, name: str, body: HashedBody, attributes: ObjectAttributes, *, overwrite: bool
@@ -90,24 +87,12 @@ class AiobotocoreEngine:
         )
 
     async def check(self) -> None:
-        """Find out whether the bucket is there and may be read.
-
-        A listing, because the answer to a HEAD has no body that tells a missing bucket apart.
-        """
-        with self._bucket.translate_errors():
-            await self._client.list_objects_v2(
-                Bucket=self._bucket.name, Prefix=self._bucket.prefix, MaxKeys=1
-            )
-        self._bucket_found = True
+        """Find out whether the bucket is there and may be read."""
+        await self._bucket.check()
 
     async def head(self, name: str) -> FileInfo:
         """Return what is known about a file."""
-        try:
-            with self._bucket.translate_errors(name):
-                answer = await self._client.head_object(**self._bucket.locate(name))
-        except NotFoundError:
-            await self._confirm_bucket()
-            raise
+        answer = await self._bucket.head(name)
         return to_file_info(name, answer, size=self._get_length(name, answer))
 
     @asynccontextmanager
@@ -221,18 +206,6 @@ class AiobotocoreEngine:
                 name=name,
             )
         return int(length)
-
-    async def _confirm_bucket(self) -> None:
-        """After a HEAD said "not found": find out, once, whether it is the bucket that is missing.
-
-        Otherwise ``exists`` would answer ``False`` for every file of a misspelled bucket.
-        """
-        if self._bucket_found:
-            return
-        try:
-            await self.check()
-        except PermissionDeniedError:
-            self._bucket_found = True  # Listing is not allowed; the HEAD was.
 
 
 def _to_conditions(preconditions: Preconditions) -> dict[str, Any]:

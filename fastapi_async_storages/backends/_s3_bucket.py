@@ -1,13 +1,16 @@
 """One bucket as seen by one storage: its client, and names under the storage's prefix."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fastapi_async_storages.backends._s3_errors import translate_errors
 from fastapi_async_storages.backends._s3_payloads import HashedBody
-from fastapi_async_storages.exceptions import InvalidNameError
+from fastapi_async_storages.exceptions import (
+    InvalidNameError,
+    NotFoundError,
+    PermissionDeniedError,
+)
 from fastapi_async_storages.keys import MAX_NAME_BYTES, normalize_name
 
 if TYPE_CHECKING:
@@ -16,7 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["Bucket"]
 
 
-@dataclass(frozen=True, slots=True)
 class Bucket:
     """A bucket, and the part of it that belongs to one storage.
 
@@ -27,10 +29,12 @@ class Bucket:
         storage: How errors name the storage.
     """
 
-    client: "S3Client"
-    name: str
-    prefix: str
-    storage: str
+    def __init__(self, client: "S3Client", name: str, *, prefix: str, storage: str) -> None:
+        self.client = client
+        self.name = name
+        self.prefix = prefix
+        self.storage = storage
+        self._is_confirmed = False
 
     def locate(self, name: str) -> dict[str, Any]:
         """Return a file's place as parameters of a request.
@@ -54,6 +58,45 @@ class Bucket:
     def translate_errors(self, name: str | None = None) -> AbstractContextManager[None]:
         """Raise what the SDK raises within the block as an error of our own tree."""
         return translate_errors(self.storage, name)
+
+    async def check(self) -> None:
+        """Find out whether the bucket is there and may be read.
+
+        A listing, because the answer to a HEAD has no body that tells a missing bucket apart.
+        """
+        with self.translate_errors():
+            await self.client.list_objects_v2(Bucket=self.name, Prefix=self.prefix, MaxKeys=1)
+        self._is_confirmed = True
+
+    async def head(self, name: str, **conditions: Any) -> Mapping[str, Any]:
+        """Ask for what is stored beside the bytes of a file.
+
+        Args:
+            name: Which file.
+            **conditions: Further parameters of the request.
+
+        Raises:
+            NotFoundError: When there is no such file.
+            ConfigurationError: When there is no such bucket.
+        """
+        try:
+            with self.translate_errors(name):
+                return await self.client.head_object(**self.locate(name), **conditions)
+        except NotFoundError:
+            await self._confirm()
+            raise
+
+    async def _confirm(self) -> None:
+        """After a HEAD said "not found": find out, once, whether it is the bucket that is missing.
+
+        Otherwise ``exists`` would answer ``False`` for every file of a misspelled bucket.
+        """
+        if self._is_confirmed:
+            return
+        try:
+            await self.check()
+        except PermissionDeniedError:
+            self._is_confirmed = True  # To list is not allowed; the HEAD was.
 
     @asynccontextmanager
     async def sending(self, body: HashedBody, name: str) -> AsyncIterator[None]:

@@ -73,14 +73,18 @@ class _BoundedPool(AIOHTTPSession):
         )
 
 
+_RETRY_MODE = "standard"
+"""Exponential backoff with jitter, and a budget that stops the retries of all calls in an outage.
+
+Source: AWS SDKs and Tools Reference Guide, "Retry behavior".
+"""
+
 _DEFAULTS: Mapping[str, Any] = {
     # Seconds. A server that does not take a connection in 5 s is down; one that works on a large
     # copy may be silent for long.
     "connect_timeout": 5,
     "read_timeout": 60,
-    # Three attempts in all, with exponential backoff and jitter, and a budget that stops the
-    # retries of all calls in an outage. Source: AWS SDKs and Tools Reference, "Retry behavior".
-    "retries": {"mode": "standard", "total_max_attempts": 3},
+    "retries": {"total_max_attempts": 3},
     # Every open reader holds a connection. botocore's 10 would let 10 slow readers stop an app;
     # this is aiohttp's own default.
     "max_pool_connections": 100,
@@ -122,19 +126,19 @@ class S3Config:
         try:
             given = self.client_config or {}
             options: Any = given if isinstance(given, Config) else AioConfig(**given)
-            config = AioConfig(**_DEFAULTS).merge(options)
+            config: Any = AioConfig(**_DEFAULTS).merge(options)  # The stubs know few attributes.
             required: dict[str, Any] = {
                 # The older signature is refused by every region since 2014, and by R2.
                 "signature_version": "s3v4" if signed else UNSIGNED,
-                "s3": {
-                    **(getattr(config, "s3", None) or {}),
-                    "addressing_style": self.addressing_style,
-                },
+                "s3": {**(config.s3 or {}), "addressing_style": self.addressing_style},
+                # Who sets the number of attempts alone does not ask for another mode.
+                "retries": {"mode": _RETRY_MODE, **config.retries},
                 **self._checksum_options(),
             }
-            return config.merge(AioConfig(**required))
+            merged: AioConfig = config.merge(AioConfig(**required))
         except (TypeError, ValueError, BotoCoreError) as error:
             raise ConfigurationError(f"client_config: {error}") from None
+        return merged
 
     def is_aws(self) -> bool:
         """Tell whether the endpoint is AWS itself, and not one of the servers that are like it."""

@@ -70,11 +70,12 @@ class Connection:
                         endpoint_url=self._url_endpoint,
                         signed=self._signed_urls,
                     )
-            bucket = Bucket(client, self._bucket_name, self._prefix, self._storage)
-            self.engine = AiobotocoreEngine(bucket, max_concurrency=self._max_concurrency)
-            self.urls = ObjectUrls(
-                Bucket(url_client, self._bucket_name, self._prefix, self._storage), session
+            bucket, url_bucket = (
+                Bucket(client, self._bucket_name, prefix=self._prefix, storage=self._storage)
+                for client in (client, url_client)
             )
+            self.engine = AiobotocoreEngine(bucket, max_concurrency=self._max_concurrency)
+            self.urls = ObjectUrls(url_bucket, session)
             self._opened = opened.pop_all()
         return self
 

@@ -54,7 +54,7 @@ async def copy(
         max_concurrency: How many parts are copied at a time.
     """
     condition: dict[str, Any] = {"IfMatch": if_match} if if_match is not None else {}
-    head = await _head(bucket, source, **condition)
+    head = await bucket.head(source, **condition)
     if not overwrite and await _find_etag(bucket, target) is not None:
         # Asked first, since R2 and others ignore the condition on copies. Where the server knows
         # it, it also holds against a write in between.
@@ -125,11 +125,6 @@ async def _is_copy(bucket: Bucket, target: str, head: Mapping[str, Any]) -> bool
 
 async def _find_etag(bucket: Bucket, name: str) -> str | None:
     try:
-        return str((await _head(bucket, name))["ETag"])
+        return str((await bucket.head(name))["ETag"])
     except NotFoundError:
         return None
-
-
-async def _head(bucket: Bucket, name: str, **conditions: Any) -> Mapping[str, Any]:
-    with bucket.translate_errors(name):
-        return await bucket.client.head_object(**bucket.locate(name), **conditions)

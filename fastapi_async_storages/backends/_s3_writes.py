@@ -160,11 +160,10 @@ async def create(
 async def _has_write_token(bucket: Bucket, name: str, token: str) -> bool:
     """Tell whether an object was made by the write that has this token."""
     try:
-        with bucket.translate_errors(name):
-            answer = await bucket.client.head_object(**bucket.locate(name))
+        answer = await bucket.head(name)
     except NotFoundError:
         return False
-    return answer.get("Metadata", {}).get(WRITE_TOKEN) == token
+    return bool(answer.get("Metadata", {}).get(WRITE_TOKEN) == token)
 
 
 def _add_write_token(attributes: ObjectAttributes) -> tuple[str, ObjectAttributes]:

@@ -6,11 +6,13 @@ It passes requests on unchanged, so their signatures hold.
 import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias
 from urllib.parse import urlsplit
+
+from tests.servers.tcp import LIMIT, listen
 
 __all__ = ["Fault", "S3Proxy", "S3Request", "run_s3_proxy"]
 
@@ -20,6 +22,7 @@ class Fault(Enum):
 
     LOSE_ANSWER = "the server does the work, and the connection ends without an answer"
     CUT_ANSWER = "the connection ends in the middle of the answer's body"
+    STALL_IN_ANSWER = "nothing more comes after the middle of the answer's body"
     STALL = "nothing is passed on, and nothing is answered"
     STOP_READING = "the head of the request is read, its body never"
 
@@ -64,36 +67,17 @@ class S3Proxy:
 
 @asynccontextmanager
 async def run_s3_proxy(upstream_url: str) -> AsyncIterator[S3Proxy]:
-    """Run a proxy in the current event loop."""
+    """Run a proxy in front of a server."""
     upstream = urlsplit(upstream_url)
     proxy = S3Proxy("")
-    tasks: set[asyncio.Task[None]] = set()
 
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        tasks.add(task)
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         proxy.connections += 1
-        try:
-            with suppress(OSError, asyncio.IncompleteReadError):  # The client is gone.
-                while await _pass_on(proxy, reader, writer, (upstream.hostname, upstream.port)):
-                    pass
-        except asyncio.CancelledError:
-            pass  # Of the clean-up below: asyncio would log it as an error of the handler.
-        finally:
-            writer.transport.abort()
-            tasks.discard(task)
+        while await _pass_on(proxy, reader, writer, (upstream.hostname, upstream.port)):
+            pass
 
-    server = await asyncio.start_server(accept, "127.0.0.1", 0, limit=2**20)
-    proxy.endpoint_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    try:
+    async with listen(handle) as proxy.endpoint_url:
         yield proxy
-    finally:
-        server.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await server.wait_closed()
 
 
 async def _pass_on(
@@ -116,28 +100,35 @@ async def _pass_on(
         if fault is Fault.STALL:
             await asyncio.Event().wait()
         if isinstance(fault, tuple):
-            writer.write(_make_answer(*fault))
+            writer.write(_make_answer(request, *fault))
             await writer.drain()
             return True
         # A connection for each request: then the answer ends with the connection.
-        answer, content = await _ask(upstream, head[:-2] + b"Connection: close\r\n\r\n" + body)
+        answer = await _ask(upstream, head[:-2] + b"Connection: close\r\n\r\n" + body)
         proxy.answered += 1
         if proxy.before_answer is not None:
             await proxy.before_answer(request)
-        if fault is Fault.LOSE_ANSWER:
-            return False
-        if fault is Fault.CUT_ANSWER:
-            content = content[: len(content) // 2]
-        writer.write(answer + content)
-        await writer.drain()
-        writer.write_eof()
+        if fault is not Fault.LOSE_ANSWER:
+            await _send_back(writer, *answer, fault)
     finally:
         proxy.under_way -= 1
     return False
 
 
+async def _send_back(
+    writer: asyncio.StreamWriter, head: bytes, body: bytes, fault: Fault | None
+) -> None:
+    if fault in (Fault.CUT_ANSWER, Fault.STALL_IN_ANSWER):
+        body = body[: len(body) // 2]
+    writer.write(head + body)
+    await writer.drain()
+    if fault is Fault.STALL_IN_ANSWER:
+        await asyncio.Event().wait()
+    writer.write_eof()
+
+
 async def _ask(upstream: tuple[str | None, int | None], request: bytes) -> tuple[bytes, bytes]:
-    reader, writer = await asyncio.open_connection(*upstream, limit=2**20)
+    reader, writer = await asyncio.open_connection(*upstream, limit=LIMIT)
     try:
         writer.write(request)
         await writer.drain()
@@ -146,8 +137,9 @@ async def _ask(upstream: tuple[str | None, int | None], request: bytes) -> tuple
         writer.transport.abort()
 
 
-def _make_answer(status: int, code: str) -> bytes:
-    body = f"<Error><Code>{code}</Code></Error>" if code else ""
+def _make_answer(request: S3Request, status: int, code: str) -> bytes:
+    has_body = code and request.method != "HEAD"
+    body = f"<Error><Code>{code}</Code></Error>" if has_body else ""
     return f"HTTP/1.1 {status} -\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
 
 

@@ -1,0 +1,112 @@
+"""TCP servers of a few lines, in the event loop of the test."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import TypeAlias
+from urllib.parse import urlsplit
+
+__all__ = ["Relay", "listen", "run_fixed_server", "run_relay"]
+
+Handler: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+LIMIT = 1024**2
+
+
+@asynccontextmanager
+async def listen(handler: Handler) -> AsyncIterator[str]:
+    """Listen on a free port of 127.0.0.1, and yield its URL.
+
+    At the end, handlers that are still running are cancelled and awaited.
+    """
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        try:
+            # The client may leave at any time. Errors and cancellations of a handler's task would
+            # be logged by asyncio.
+            with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+                await handler(reader, writer)
+        finally:
+            writer.transport.abort()
+            tasks.discard(task)
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0, limit=LIMIT)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@dataclass
+class Relay:
+    """A relay that counts.
+
+    Attributes:
+        endpoint_url: Where it listens.
+        connections: How many connections clients have made.
+        bytes_down: How many bytes the clients were sent.
+    """
+
+    endpoint_url: str = ""
+    connections: int = 0
+    bytes_down: int = 0
+
+
+@asynccontextmanager
+async def run_relay(upstream_url: str) -> AsyncIterator[Relay]:
+    """Pass connections on to a server, unchanged."""
+    upstream = urlsplit(upstream_url)
+    relay = Relay()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        relay.connections += 1
+        up_reader, up_writer = await asyncio.open_connection(upstream.hostname, upstream.port)
+
+        async def pass_up() -> None:
+            while chunk := await reader.read(64 * 1024):
+                up_writer.write(chunk)
+                await up_writer.drain()
+
+        async def pass_down() -> None:
+            while chunk := await up_reader.read(64 * 1024):
+                relay.bytes_down += len(chunk)
+                writer.write(chunk)
+                await writer.drain()
+
+        directions = [asyncio.create_task(pass_up()), asyncio.create_task(pass_down())]
+        try:
+            await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in directions:
+                task.cancel()
+            await asyncio.gather(*directions, return_exceptions=True)
+            up_writer.transport.abort()
+
+    async with listen(handle) as relay.endpoint_url:
+        yield relay
+
+
+@asynccontextmanager
+async def run_fixed_server(answer: bytes | None) -> AsyncIterator[str]:
+    """Answer each connection with the same bytes once it has sent something; ``None`` is never."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        if answer is None:
+            await asyncio.Event().wait()
+        else:
+            writer.write(answer)
+            await writer.drain()
+            writer.write_eof()
+            await reader.read()
+
+    async with listen(handle) as url:
+        yield url
