@@ -12,7 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 import anyio
 import anyio.to_thread
 
-__all__ = ["complete", "run_in_thread"]
+__all__ = ["complete", "run_in_thread", "wait_for_cancelled_tasks"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -61,3 +61,17 @@ async def run_in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.
         What the function returned; see :func:`complete` for what a cancellation does to it.
     """
     return await complete(anyio.to_thread.run_sync(lambda: function(*args, **kwargs)))
+
+
+async def wait_for_cancelled_tasks(seconds: float) -> None:
+    """Wait for the other tasks of the loop that were cancelled and have not ended yet.
+
+    Call it before closing what their clean-ups need.
+
+    Args:
+        seconds: How long to wait at most: a task may ignore its cancellation.
+    """
+    current = asyncio.current_task()
+    cancelled = [task for task in asyncio.all_tasks() if task is not current and task.cancelling()]
+    if cancelled:
+        await asyncio.wait(cancelled, timeout=seconds)

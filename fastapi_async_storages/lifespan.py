@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 from fastapi import FastAPI
 
+from fastapi_async_storages.completion import wait_for_cancelled_tasks
 from fastapi_async_storages.exceptions import ConfigurationError
 from fastapi_async_storages.openapi import describe_uploads
 from fastapi_async_storages.registry import Storages
@@ -21,6 +22,13 @@ __all__ = ["STATE_KEY", "storage_lifespan"]
 
 STATE_KEY = "storages"
 """Where the :class:`Storages` are in the lifespan state: ``request.state.storages``."""
+
+CLEAN_UP_SECONDS = 10
+"""How long the storages stay open for requests that were cancelled when the app stops.
+
+Source: ours; longer than the retries of a slow backend take, shorter than the 30 seconds that
+Kubernetes leaves an app (``terminationGracePeriodSeconds``).
+"""
 
 Lifespan: TypeAlias = Callable[[Any], AbstractAsyncContextManager[Mapping[str, Any] | None]]
 """What ``FastAPI(lifespan=...)`` takes: called with the app, yields state or nothing."""
@@ -68,13 +76,21 @@ def storage_lifespan(
         async with registry:
             if check:
                 await registry.check()
-            if inner is None:
-                yield {STATE_KEY: registry}
-                return
-            async with inner(app) as state:
-                yield _merge(state or {}, registry)
+            async with (inner or _no_lifespan)(app) as state:
+                try:
+                    yield _merge(state or {}, registry)
+                finally:
+                    # uvicorn cancels the requests that are still running and goes on at once. What
+                    # they clean up (an open multipart upload, a file of a failed request) needs
+                    # the storages.
+                    await wait_for_cancelled_tasks(CLEAN_UP_SECONDS)
 
     return lifespan
+
+
+@asynccontextmanager
+async def _no_lifespan(app: Any) -> AsyncIterator[None]:
+    yield
 
 
 def _merge(state: Mapping[str, Any], registry: Storages) -> dict[str, Any]:

@@ -694,6 +694,24 @@ async def test_a_cancelled_handler_deletes_its_file(storage: Storage, tmp_path: 
         await assert_untouched(storage, tmp_path)
 
 
+async def test_an_app_that_stops_waits_for_the_clean_up_of_cancelled_requests(
+    storage: Storage, tmp_path: Path
+) -> None:
+    app, entered = make_app(storage), asyncio.Event()
+
+    @app.post("/")
+    async def hang(file: Annotated[StorageFile, StreamedUpload("file")]) -> None:
+        entered.set()
+        await asyncio.Event().wait()
+
+    async with open_client(app) as client:
+        request = asyncio.create_task(client.post("/", files={"file": ("a.txt", b"x")}))
+        await asyncio.wait_for(entered.wait(), 10)
+        request.cancel()  # As uvicorn does, which waits for it no longer.
+    assert request.done()
+    await assert_untouched(storage, tmp_path)
+
+
 async def test_an_upload_that_is_cancelled_leaves_nothing(storage: Storage, tmp_path: Path) -> None:
     sent = asyncio.Event()
 
