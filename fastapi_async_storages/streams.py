@@ -6,8 +6,7 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from pathlib import Path
-from pathlib import Path
-from typing import BinaryIO, Protocol, TypeAlias
+from typing import BinaryIO, Protocol, TypeAlias, TypeGuard
 
 from fastapi_async_storages.completion import run_in_thread
 
@@ -17,6 +16,7 @@ __all__ = [
     "ByteStream",
     "SyncReadable",
     "UploadSource",
+    "is_upload_source",
     "open_stream",
 ]
 
@@ -68,6 +68,17 @@ class ByteStream:
     def __aiter__(self) -> AsyncIterator[bytes]:
         """Return the chunks, none of them empty."""
         return self._chunks
+
+
+def is_upload_source(value: object) -> TypeGuard[UploadSource]:
+    """Tell whether a value looks like something that can be uploaded; :func:`open_stream` is sure.
+
+    Args:
+        value: Anything. A string is never content: it is a name, or text without an encoding.
+    """
+    return isinstance(
+        value, bytes | bytearray | memoryview | os.PathLike | AsyncIterable
+    ) or callable(getattr(value, "read", None))
 
 
 def open_stream(source: UploadSource) -> AbstractAsyncContextManager[ByteStream]:

@@ -210,8 +210,8 @@ def problem_response(error: StorageError, *, method: str = "GET") -> Response:
     headers = _make_headers(error, problem.status)
     if isinstance(error, NotModifiedError):
         return Response(status_code=problem.status, headers=headers)
-    # No "Connection: close" for an upload that was cut off: uvicorn throws away the rest of the body
-    # then, while a close would reset the connection before the client has read the answer.
+    # No "Connection: close" for an upload that was cut off: uvicorn then throws away the rest of
+    # the body, while a close would reset the connection before the client has read the answer.
     response = Response(
         json.dumps(_describe(error, problem), default=str),
         problem.status,

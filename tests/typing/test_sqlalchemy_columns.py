@@ -1,4 +1,4 @@
-"""What mypy --strict makes of models with files. The assertions are for it; running them is free."""
+"""What mypy --strict makes of models with files; it is what the assertions are for."""
 
 from collections.abc import Sequence
 from typing import assert_type
