@@ -85,8 +85,8 @@ class FileType(TypeDecorator[StorageFile]):
         variant = to_instance(type_)
         if not isinstance(variant, FileType):
             raise TypeError(
-                f"The variant of {self!r} for {', '.join(dialect_names)} must be a FileType too, not"
-                f" {variant!r}: its values would be plain strings."
+                f"The variant of {self!r} for {', '.join(dialect_names)} must be a FileType too,"
+                f" not {variant!r}: its values would be plain strings."
             )
         return super().with_variant(variant, *dialect_names)
 
