@@ -4,10 +4,11 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 from anyio import to_thread
 
+from fastapi_async_storages.descriptions import Described
 from fastapi_async_storages.exceptions import InvalidImageError, RangeNotSatisfiableError
 from fastapi_async_storages.images import (
     DEFAULT_MAX_PIXELS,
@@ -18,16 +19,18 @@ from fastapi_async_storages.images import (
     read_image_header,
 )
 from fastapi_async_storages.info import FileInfo
+from fastapi_async_storages.pending import PendingFile
 from fastapi_async_storages.preconditions import Preconditions
 from fastapi_async_storages.ranges import ByteRange
 from fastapi_async_storages.storage import Disposition, FileReader, Storage
+from fastapi_async_storages.streams import UploadSource
 
 __all__ = ["StorageFile", "StorageImage"]
 
 HandleT = TypeVar("HandleT", bound="StorageFile")
 
 
-class StorageFile:
+class StorageFile(Described):
     """A handle on one stored file. Making one does no I/O, and does not check that it exists.
 
     Two handles are equal when they name the same file of the same storage. ``str(file)`` is the
@@ -50,6 +53,10 @@ class StorageFile:
         # sets it; who ties the file to a transaction clears it, and deletes the file on rollback;
         # a request that fails while it is still set deletes the file.
         self._fresh = False
+        # The transaction that stored the file or took it over, until it has ended; and whether
+        # that end was the end of the file too.
+        self._keeper: object = None
+        self._is_deleted = False
 
     @classmethod
     def from_stored(cls, storage: Storage, name: str, info: FileInfo | None = None) -> Self:
@@ -66,6 +73,20 @@ class StorageFile:
         handle = cls(storage, "unchecked", info)
         handle._name = name
         return handle
+
+    @classmethod
+    def pending(cls, content: UploadSource, *, filename: str | None = None) -> Self:
+        """Mark content for the flush of a tracked session to store: what a model is assigned.
+
+        Args:
+            content: An ``UploadFile``, bytes, a path, or anything else that can be uploaded.
+            filename: The client's file name, where ``content`` has none or another one is meant.
+
+        Returns:
+            A :class:`PendingFile`. For type checkers it is the handle that the attribute holds
+            after the flush.
+        """
+        return cast("Self", PendingFile(content, filename=filename))
 
     def _view_as(self, handle_class: type[HandleT]) -> HandleT:
         """Return this handle as one of another class, which shares all that it knows and learns.
@@ -155,6 +176,10 @@ class StorageFile:
         """Agree with equality."""
         return hash((id(self._storage), self._name))
 
+    def __copy__(self) -> Self:
+        """Return the handle itself: of two fresh ones, one would not hear of the other's keeper."""
+        return self
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Return the handle itself: a copy of its storage would be another storage."""
         return self
@@ -219,9 +244,10 @@ class StorageImage(StorageFile):
             except RangeNotSatisfiableError:
                 raise InvalidImageError("it is empty") from None
             # Pillow works for up to some ms, and loads its code the first time.
-            header = await to_thread.run_sync(
-                partial(read_image_header, head, is_whole=len(head) >= info.size)
+            read: partial[ImageHeader | None] = partial(
+                read_image_header, head, is_whole=len(head) >= info.size
             )
+            header = await to_thread.run_sync(read)
             if header is not None:
                 width, height = self._dimensions_of(header)
                 return replace(info, width=width, height=height)

@@ -190,6 +190,12 @@ def test_other_formats_are_refused(content: bytes, reason: str) -> None:
         read_image_header(content, is_whole=True)
 
 
+def test_other_formats_are_refused_by_their_first_bytes() -> None:
+    assert read_image_header(b"hello world") is None
+    with pytest.raises(InvalidImageError, match="it is text/plain"):
+        read_image_header(b"hello world\n" * 1000)
+
+
 def test_no_other_plugin_of_pillow_sees_the_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
@@ -253,22 +259,65 @@ def test_importing_the_module_does_not_import_pillow() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_a_webp_as_large_as_it_can_be() -> None:
+    head = b"RIFF\0\0\0\0WEBPVP8X\x0a\0\0\0" + bytes(4) + b"\xfe\xff\xff" + b"\x70\x11\x01"
+
+    assert read_image_header(head) == ImageHeader("image/webp", 2**24 - 1, 70_001)
+
+
+@pytest.mark.parametrize("kind", [b"meta", b"free"])
 @pytest.mark.parametrize("size", [0, 7, 0xFFFFFFFF])
-def test_a_box_of_avif_that_lies_about_its_size(size: int) -> None:
-    content = IMAGES["avif"][1]
-    start = content.index(b"meta") - 4
+def test_a_box_of_avif_that_lies_about_its_size(kind: bytes, size: int) -> None:
+    start, rest = split_avif(IMAGES["avif"][1])
 
     with pytest.raises(InvalidImageError, match="damaged"):
-        read_image_header(
-            content[:start] + struct.pack(">I", size) + content[start + 4 :], is_whole=True
-        )
+        read_image_header(start + struct.pack(">I4s", size, kind) + rest[8:], is_whole=True)
 
 
 def test_a_large_box_of_avif_before_the_header() -> None:
-    content = IMAGES["avif"][1]
-    start = content.index(b"meta") - 4
+    start, rest = split_avif(IMAGES["avif"][1])
     free = struct.pack(">I4sQ", 1, b"free", 16 + 1000) + bytes(1000)  # a size of 64 bits
 
-    header = read_image_header(content[:start] + free + content[start:])
+    assert read_image_header(start + free + rest) == ImageHeader("image/avif", *SIZE)
 
-    assert header == ImageHeader("image/avif", *SIZE)
+
+@pytest.mark.parametrize("version,id_format", [(0, ">H"), (1, ">I")])
+@pytest.mark.parametrize("flags,index_format", [(0, ">B"), (1, ">H")])
+def test_the_primary_item_of_avif_counts(
+    version: int, id_format: str, flags: int, index_format: str
+) -> None:
+    essential = 1 << (8 * struct.calcsize(index_format) - 1)
+
+    def associate(item: int, *indexes: int) -> bytes:
+        packed = [struct.pack(index_format, index | essential) for index in indexes]
+        return struct.pack(id_format, item) + bytes([len(packed)]) + b"".join(packed)
+
+    properties = (
+        box(b"ispe", struct.pack(">III", 0, 512, 512))  # a tile, or a thumbnail
+        + box(b"ispe", struct.pack(">III", 0, *SIZE))
+        + box(b"irot", b"\x01")
+    )
+    associations = (
+        struct.pack(">BxBBI", version, 0, flags, 2) + associate(1, 1) + associate(2, 2, 3)
+    )
+    content = (
+        box(b"ftyp", b"avif\0\0\0\0avifmif1miaf")
+        + box(b"free", b"")
+        + box(
+            b"meta",
+            bytes(4)
+            + box(b"pitm", struct.pack(">I" + id_format[1], version << 24, 2))
+            + box(b"iprp", box(b"ipco", properties) + box(b"ipma", associations)),
+        )
+    )
+
+    assert read_image_header(content) == ImageHeader("image/avif", *SIZE[::-1], is_turned=True)
+
+
+def box(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I4s", 8 + len(content), kind) + content
+
+
+def split_avif(content: bytes) -> tuple[bytes, bytes]:
+    start = content.index(b"meta") - 4
+    return content[:start], content[start:]
