@@ -80,7 +80,7 @@ class Sdk:
         self.credentials: Any = ReadOnlyCredentials("AKIDEXAMPLE", "secret/+=", token)
         options = dict(options)
         config = Config(signature_version="s3v4", s3=options.pop("s3", None))
-        self.client = SESSION.create_client(
+        self.client: Any = SESSION.create_client(
             "s3",
             aws_access_key_id=self.credentials.access_key,
             aws_secret_access_key=self.credentials.secret_key,
