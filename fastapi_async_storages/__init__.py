@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from fastapi_async_storages.registry import Storages as Storages
     from fastapi_async_storages.routers.files import create_files_router as create_files_router
     from fastapi_async_storages.routers.urls import file_url as file_url
+    from fastapi_async_storages.schemas import FileOut as FileOut
+    from fastapi_async_storages.schemas import file_out as file_out
+    from fastapi_async_storages.schemas import files_out as files_out
     from fastapi_async_storages.settings import storage_from_url as storage_from_url
     from fastapi_async_storages.storage import FileReader as FileReader
     from fastapi_async_storages.storage import Storage as Storage
@@ -43,6 +46,7 @@ __version__ = "1.0.0.dev0"
 _MODULES = {
     "ByteRange": "ranges",
     "FileInfo": "info",
+    "FileOut": "schemas",
     "FileReader": "storage",
     "ImageRules": "uploads.rules",
     "LocalStorage": "backends.local",
@@ -62,7 +66,9 @@ _MODULES = {
     "XSendfile": "http.offload",
     "add_problem_handlers": "http.problems",
     "create_files_router": "routers.files",
+    "file_out": "schemas",
     "file_url": "routers.urls",
+    "files_out": "schemas",
     "get_storage": "dependencies",
     "named_storage": "dependencies",
     "public": "http.access",
