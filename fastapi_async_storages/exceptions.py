@@ -37,6 +37,7 @@ Each class also inherits the builtin that fits, so ``except FileNotFoundError`` 
     │   ├── IncompleteReadError                          the body ended before its last byte
     │   └── BackendUnavailableError (ConnectionError)    down, unreachable or overloaded
     │       └── BackendTimeoutError (TimeoutError)       no answer in time
+    ├── NotStoredError              (AttributeError)     content that no flush has stored yet
     ├── StorageClosedError          (RuntimeError)       used after ``aclose()``
     └── ConfigurationError          (RuntimeError)       set up in a way that cannot work
         └── MissingDependencyError  (ImportError)        an extra is not installed
@@ -73,6 +74,7 @@ __all__ = [
     "MissingDependencyError",
     "NotFoundError",
     "NotModifiedError",
+    "NotStoredError",
     "PermissionDeniedError",
     "PolyglotError",
     "PreconditionFailedError",
@@ -359,6 +361,10 @@ class BackendUnavailableError(BackendError, ConnectionError):
 
 class BackendTimeoutError(BackendUnavailableError, TimeoutError):
     """The backend gave no answer within the configured time."""
+
+
+class NotStoredError(StorageError, AttributeError):
+    """Content that waits to be stored was used as a file, or met a session that stores none."""
 
 
 class StorageClosedError(StorageError, RuntimeError):

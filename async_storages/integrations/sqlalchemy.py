@@ -6,6 +6,7 @@ import fastapi_async_storages
 from async_storages.base import BaseStorage, StorageFile, StorageImage
 from fastapi_async_storages.integrations import sqlalchemy
 from fastapi_async_storages.keys import normalize_name
+from fastapi_async_storages.pending import PendingFile
 from fastapi_async_storages.storage import Storage
 
 __all__ = ["FileType", "ImageType"]
@@ -32,12 +33,12 @@ class FileType(sqlalchemy.FileType):
 
     def to_handle(
         self, value: object, *, column: str | None = None
-    ) -> fastapi_async_storages.StorageFile | None:
+    ) -> fastapi_async_storages.StorageFile | PendingFile | None:
         """Return the handle that an assigned value stands for.
 
         Args:
             value: A name, an object with a ``filename``, a handle on a file of the column's
-                storage, or ``None``.
+                storage, ``StorageFile.pending(...)`` or ``None``.
             column: How errors name the column.
 
         Raises:
@@ -45,10 +46,15 @@ class FileType(sqlalchemy.FileType):
             TypeError: When it is nothing of these.
             ValueError: When it is a handle on a file of another storage.
         """
+        if value is None or isinstance(value, fastapi_async_storages.StorageFile | PendingFile):
+            return super().to_handle(value, column=column)
         name = value if isinstance(value, str) else getattr(value, "filename", None)
-        if isinstance(name, str):
-            return self._handle_class.from_stored(self.storage, normalize_name(name))
-        return super().to_handle(value, column=column)
+        if not isinstance(name, str):
+            raise TypeError(
+                f"{column or repr(self)} holds the name of a stored file, not a"
+                f" {type(value).__name__}."
+            )
+        return self._handle_class.from_stored(self.storage, normalize_name(name))
 
 
 class ImageType(FileType):

@@ -64,6 +64,7 @@ STATUSES = {
     "MissingDependencyError": 500,
     "NotFoundError": 404,
     "NotModifiedError": 304,
+    "NotStoredError": 500,
     "PermissionDeniedError": 502,
     "PolyglotError": 415,
     "PreconditionFailedError": 412,

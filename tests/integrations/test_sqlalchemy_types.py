@@ -49,10 +49,17 @@ from sqlalchemy.orm import (
 )
 from starlette.datastructures import UploadFile
 
-from fastapi_async_storages import MemoryStorage, StorageFile, StorageImage
-from fastapi_async_storages.exceptions import InvalidNameError
+from fastapi_async_storages import (
+    MemoryStorage,
+    StorageFile,
+    StorageImage,
+    UploadRules,
+    save_upload,
+)
+from fastapi_async_storages.exceptions import InvalidNameError, NotStoredError
 from fastapi_async_storages.info import FileInfo
 from fastapi_async_storages.integrations.sqlalchemy import FileType, ImageType
+from fastapi_async_storages.pending import PendingFile
 
 storage = MemoryStorage()
 other_storage = MemoryStorage(base_url="/other")
@@ -189,16 +196,68 @@ def test_a_file_of_another_storage_is_refused_at_assignment() -> None:
         Document(image=StorageImage(other_storage, "a.png"))
 
 
-@pytest.mark.parametrize(
-    "content",
-    [b"bytes", Path("a.txt"), BytesIO(), UploadFile(BytesIO(), filename="a.txt"), 7],
-    ids=lambda content: type(content).__name__,
-)
-def test_content_is_refused_with_what_to_do(content: object) -> None:
-    with pytest.raises(
-        TypeError, match=rf"Document\.file .* not a {type(content).__name__}.*save_"
-    ):
-        Document(file=content)
+CONTENTS = [b"bytes", Path("a.txt"), BytesIO(), UploadFile(BytesIO(), filename="a.txt")]
+
+
+@pytest.mark.parametrize("content", CONTENTS, ids=lambda content: type(content).__name__)
+def test_content_is_pending(content: object) -> None:
+    file: Any = Document(file=content).file
+
+    assert isinstance(file, PendingFile)
+    assert file.content is content
+    assert not hasattr(file, "name")
+    with pytest.raises(NotStoredError, match=r"PendingFile\(.*\) has no 'get_size' before a flush"):
+        file.get_size()
+
+
+@pytest.mark.parametrize("content", CONTENTS, ids=lambda content: type(content).__name__)
+def test_a_session_that_is_not_tracked_says_what_to_do(session: Session, content: Any) -> None:
+    session.add(Document(file=StorageFile.pending(content, filename="a.txt")))
+
+    with pytest.raises(StatementError, match=r"not stored.*track_files\(\).*save_upload") as caught:
+        session.flush()
+
+    assert isinstance(caught.value.orig, NotStoredError)
+
+
+def test_what_is_neither_file_nor_content_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"Document\.file holds a file: .*not a int"):
+        Document(file=7)
+
+
+def test_pending_content_may_be_replaced_before_it_is_stored(session: Session) -> None:
+    document = Document(file=b"content")
+    assert document.file != make_file("a.txt")
+    document.file = make_file("a.txt")
+    session.add(document)
+    session.flush()
+
+    assert document.file == make_file("a.txt")
+
+
+@pytest.mark.anyio
+async def test_a_fresh_file_that_a_row_names_is_not_fresh_any_more(session: Session) -> None:
+    file = await save_upload(b"abc", storage)
+    assert file._fresh
+
+    session.add(Document(file=file))
+    session.flush()
+
+    assert not file._fresh
+
+
+def test_options_of_a_column() -> None:
+    rules = UploadRules(max_size="1MiB")
+    column_type = FileType(storage, length=200, rules=rules, prefix="a//b", cleanup="keep")
+
+    for copied in (column_type, column_type.copy()):
+        assert (copied.rules, copied.prefix, copied.cleanup) == (rules, "a/b/", "keep")
+    assert repr(column_type) == "FileType(length=200)"
+    assert ImageType(storage).rules.image is not None
+    with pytest.raises(TypeError, match="cleanup of ImageType must be"):
+        ImageType(storage, cleanup="drop")  # type: ignore[arg-type]
+    with pytest.raises(InvalidNameError):
+        FileType(storage, prefix="../up")
 
 
 @pytest.mark.parametrize("expire_on_commit", [True, False])
@@ -389,7 +448,7 @@ def test_core_statements_refuse_what_assignments_refuse(engine: Engine, value: o
     ):
         connection.execute(insert(documents).values(file=value, title=""))
 
-    assert isinstance(caught.value.orig, InvalidNameError | TypeError | ValueError)
+    assert isinstance(caught.value.orig, InvalidNameError | NotStoredError | ValueError)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Column types that hold the name of a stored file and read back as a handle on it."""
 
-from typing import Any, ClassVar, Self
+from collections.abc import Awaitable, Callable
+from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 from sqlalchemy import ClauseElement, Dialect, Unicode, event
 from sqlalchemy.orm import InstanceState, Mapper, QueryableAttribute
@@ -8,10 +9,22 @@ from sqlalchemy.sql import operators
 from sqlalchemy.sql.cache_key import CacheConst
 from sqlalchemy.types import TypeDecorator, TypeEngine, to_instance
 
+from fastapi_async_storages.exceptions import NotStoredError
 from fastapi_async_storages.files import StorageFile, StorageImage
+from fastapi_async_storages.keys import normalize_prefix
+from fastapi_async_storages.pending import PendingFile
 from fastapi_async_storages.storage import Storage
+from fastapi_async_storages.streams import is_upload_source
+from fastapi_async_storages.uploads.rules import ImageRules, UploadRules
 
-__all__ = ["FileType", "ImageType"]
+__all__ = ["Cleanup", "FileType", "ImageType"]
+
+Cleanup: TypeAlias = Literal["delete", "keep"] | Callable[[StorageFile], Awaitable[None]]
+"""What happens to a file when a committed transaction let go of it and no other row names it.
+
+``"delete"`` deletes it, ``"keep"`` leaves it alone, and a coroutine function is awaited with its
+handle, for example to move it to an archive.
+"""
 
 _WHOLE_NAME_OPERATORS = frozenset(
     {
@@ -30,6 +43,10 @@ class FileType(TypeDecorator[StorageFile]):
     """A Unicode column with the name of a stored file; its values are :class:`StorageFile`.
 
     What is assigned, a name or a handle, is a handle from then on, before any flush or reload.
+    Content (an ``UploadFile``, bytes, a path; see :meth:`StorageFile.pending`) is stored by the
+    flush of a session whose factory went through :func:`track_files`, which alone heeds ``rules``,
+    ``prefix`` and ``cleanup``.
+
     Loading a row does no I/O and checks nothing, so that every row loads, whoever wrote it; an
     empty string, which some programs write for "no file", reads as ``None``.
 
@@ -39,25 +56,47 @@ class FileType(TypeDecorator[StorageFile]):
     Args:
         storage: Where the files are.
         *args: Positional arguments of :class:`sqlalchemy.Unicode`.
-        **kwargs: Its keyword arguments, such as ``length=200``.
+        rules: What content is allowed; everything when not given, and of :class:`ImageType` every
+            image.
+        prefix: Folder-like prefix of the names under which content is stored.
+        cleanup: What happens to files that rows no longer name.
+        **kwargs: Keyword arguments of :class:`sqlalchemy.Unicode`, such as ``length=200``.
 
     Raises:
-        TypeError: When ``storage`` is none.
+        TypeError: When ``storage`` is none, or ``cleanup`` is nothing that can be done.
+        InvalidNameError: When ``prefix`` could not be the start of a name.
     """
 
     impl: TypeEngine[Any] | type[TypeEngine[Any]] = Unicode
     cache_ok: bool | None = True
 
     _handle_class: ClassVar[type[StorageFile]] = StorageFile
+    _default_rules: ClassVar[UploadRules] = UploadRules()
 
-    def __init__(self, storage: Storage, *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        *args: Any,
+        rules: UploadRules | None = None,
+        prefix: str = "",
+        cleanup: Cleanup = "delete",
+        **kwargs: Any,
+    ) -> None:
         if not hasattr(storage, "get_name"):
             raise TypeError(
                 f"{type(self).__name__} needs a storage, not {storage!r}:"
                 f" {type(self).__name__}(storage, length=200)."
             )
+        if cleanup not in ("delete", "keep") and not callable(cleanup):
+            raise TypeError(
+                f"cleanup of {type(self).__name__} must be 'delete', 'keep' or a coroutine"
+                f" function that takes the file, not {cleanup!r}."
+            )
         super().__init__(*args, **kwargs)
         self.storage = storage
+        self.rules = rules or self._default_rules
+        self.prefix = normalize_prefix(prefix)
+        self.cleanup = cleanup
         if not event.contains(Mapper, "mapper_configured", _watch_columns):
             event.listen(Mapper, "mapper_configured", _watch_columns)
 
@@ -90,28 +129,31 @@ class FileType(TypeDecorator[StorageFile]):
             )
         return super().with_variant(variant, *dialect_names)
 
-    def to_handle(self, value: object, *, column: str | None = None) -> StorageFile | None:
-        """Return the handle that an assigned value stands for.
+    def to_handle(
+        self, value: object, *, column: str | None = None
+    ) -> StorageFile | PendingFile | None:
+        """Return the handle that an assigned value stands for, or will stand for once it is stored.
 
         Args:
-            value: A name, a handle on a file of the column's storage, or ``None``.
+            value: A name, a handle on a file of the column's storage, content, or ``None``.
             column: How errors name the column.
 
         Raises:
             InvalidNameError: When it is a name that no storage takes.
-            TypeError: When it is neither name nor handle.
+            TypeError: When it is neither name nor handle nor content.
             ValueError: When it is a handle on a file of another storage.
         """
-        if value is None:
-            return None
+        if value is None or isinstance(value, PendingFile):
+            return value
         if isinstance(value, str):
             return self._handle_class.from_stored(self.storage, self.storage.get_name(value))
         label = column or repr(self)
         if not isinstance(value, StorageFile):
+            if is_upload_source(value):
+                return PendingFile(value)
             raise TypeError(
-                f"{label} holds the name of a stored file, not a {type(value).__name__}. Store the"
-                " content first, with 'await save_upload(...)' or 'await storage.upload(...)', and"
-                " assign what that returns."
+                f"{label} holds a file: assign its name, a handle on it, or content to be stored"
+                f" (an UploadFile, bytes, a path, a binary file), not a {type(value).__name__}."
             )
         if value.storage is not self.storage:
             raise ValueError(
@@ -123,9 +165,26 @@ class FileType(TypeDecorator[StorageFile]):
         return value._view_as(self._handle_class)
 
     def process_bind_param(self, value: object, dialect: Dialect) -> str | None:
-        """Return the name of what is stored or compared; see :meth:`to_handle` for errors."""
+        """Return the name of what is stored or compared; see :meth:`to_handle` for errors.
+
+        Raises:
+            NotStoredError: When it is content, which no flush has stored.
+        """
         handle = self.to_handle(value)
-        return None if handle is None else handle.name
+        if isinstance(handle, PendingFile):
+            raise NotStoredError(
+                f"{self!r} got content that is not stored: {handle!r}. Only the flush of an"
+                " AsyncSession whose factory went through track_files() stores what is assigned to"
+                " a mapped object; for a sync Session, a bulk or a Core statement, store it first"
+                " with 'await save_upload(...)' and pass on the handle which that returns.",
+                storage=repr(self.storage),
+            )
+        if handle is None:
+            return None
+        # A row may name it from now on, and the tracker of a transaction has taken it over or is
+        # not there: whoever uploaded it must not delete it any more.
+        handle._fresh = False
+        return handle.name
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> StorageFile | None:
         """Return a handle on the file of that name, without I/O."""
@@ -145,6 +204,7 @@ class ImageType(FileType):
     """A :class:`FileType` for images: its values are :class:`StorageImage`."""
 
     _handle_class: ClassVar[type[StorageFile]] = StorageImage
+    _default_rules: ClassVar[UploadRules] = UploadRules(image=ImageRules())
 
 
 def _watch_columns(mapper: Mapper[Any], class_: type[Any]) -> None:
