@@ -68,9 +68,9 @@ class FolderStorage(BaseStorage):
         (self.root / self.get_name(name)).unlink(missing_ok=True)
 
 
-def make_photo() -> BytesIO:
+def make_photo(orientation: int = 6) -> BytesIO:
     exif = Image.Exif()
-    exif[0x0112] = 6
+    exif[0x0112] = orientation
     buffer = BytesIO()
     Image.new("RGB", (32, 16)).save(buffer, "JPEG", exif=exif)
     return buffer
@@ -222,8 +222,9 @@ async def test_handles(storage: S3Storage) -> None:
     assert await file.get_size() == 0
 
 
-async def test_dimensions_of_the_stored_pixels(storage: S3Storage) -> None:
-    await storage.upload(make_photo(), "photo.jpg")
+@pytest.mark.parametrize("orientation", [1, 6])
+async def test_dimensions_of_the_stored_pixels(storage: S3Storage, orientation: int) -> None:
+    await storage.upload(make_photo(orientation), "photo.jpg")
     image = StorageImage(name="photo.jpg", storage=storage)
 
     assert await image.get_dimensions() == (32, 16)
