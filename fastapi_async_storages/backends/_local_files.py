@@ -185,17 +185,22 @@ class Files:
         self, source: tuple[int, str], name: str, record: Record, *, overwrite: bool
     ) -> None:
         """Move a file to its place. The caller holds the lock of the name."""
-        parents, leaf = split_name(name)
         current = self._find_current(name)
         if current and not overwrite:
             raise FileExistsError(errno.EEXIST, "there is already a file of this name")
         self._records.write(name, [record, current] if current else [record])
+        try:
+            self._rename(source, name, overwrite=overwrite)
+        except OSError:
+            if current is None:
+                self._records.delete(name)
+            raise
+
+    def _rename(self, source: tuple[int, str], name: str, *, overwrite: bool) -> None:
+        parents, leaf = split_name(name)
         for _ in range(_ATTEMPTS):
             # Until the file is there, its folder may be removed by who deletes the last other one.
-            with (
-                suppress(FileNotFoundError),
-                self.folders.open(parents, create=True) as folder,
-            ):
+            with suppress(FileNotFoundError), self.folders.open(parents, create=True) as folder:
                 _rename(source, (folder, leaf), overwrite=overwrite)
                 sync_folder(folder)
                 return
