@@ -128,10 +128,11 @@ def _describe_form(schemas: dict[str, Any], name: str, form: UploadForm) -> dict
         **({"required": sorted(required)} if required else {}),
     }
     schemas |= {**definitions, name: body}
+    # Not for a file that may be missing: Swagger UI would send an empty one in its place.
     encoding = {
         one: {"contentType": ", ".join(_get_types(rules))}
         for one, rules in form.files.items()
-        if rules.restricts_type
+        if _get_types(rules) and one not in form.optional
     }
     reference = {"schema": {"$ref": _COMPONENT.format(model=name)}}
     return {FORM_TYPE: {**reference, **({"encoding": encoding} if encoding else {})}}
@@ -139,20 +140,19 @@ def _describe_form(schemas: dict[str, Any], name: str, form: UploadForm) -> dict
 
 def _describe_raw_body(rules: UploadRules) -> dict[str, Any]:
     schema = {"type": "string", "format": "binary", **_describe_limits(rules)}
-    return {media_type: {"schema": schema} for media_type in _get_types(rules)}
+    return {one: {"schema": schema} for one in _get_types(rules) or [DEFAULT_CONTENT_TYPE]}
 
 
 def _get_types(rules: UploadRules) -> Sequence[str]:
-    if rules.types is not None:
-        return rules.types
-    return ["image/*"] if rules.image is not None else [DEFAULT_CONTENT_TYPE]
+    return rules.types or (["image/*"] if rules.image is not None else [])
 
 
 def _describe_limits(rules: UploadRules) -> dict[str, str]:
     limits = [
+        ", ".join(_get_types(rules)),
         f"at least {format_size(rules.min_size)}" if rules.min_size else "",
         f"at most {format_size(rules.max_size)}" if rules.max_size is not None else "",
         f"named {', '.join(f'*{one}' for one in rules.extensions)}" if rules.extensions else "",
     ]
     text = "; ".join(limit for limit in limits if limit)
-    return {"description": f"{text[0].upper()}{text[1:]}."} if text else {}
+    return {"description": f"Allowed: {text}."} if text else {}
