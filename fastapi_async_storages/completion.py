@@ -7,10 +7,11 @@ have removed. Both are awaited to their end here, and the cancellation is raised
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextvars import copy_context
+from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 import anyio
-import anyio.to_thread
 
 __all__ = ["complete", "run_in_thread", "wait_for_cancelled_tasks"]
 
@@ -32,25 +33,14 @@ async def complete(work: Coroutine[Any, Any, T]) -> T:
             meanwhile. The result is lost then: work that opens something must keep it where the
             caller's clean-up finds it.
     """
-    task = asyncio.ensure_future(work)
-    cancellation: asyncio.CancelledError | None = None
-    # anyio (and so Starlette) repeats a cancellation in every pass of the loop until the task ends;
-    # without the shield, waiting would spin.
-    with anyio.CancelScope(shield=True):
-        while not task.done():
-            try:
-                await asyncio.wait((task,))
-            except asyncio.CancelledError as error:
-                cancellation = error
-    if cancellation is None:
-        return task.result()
-    if not task.cancelled():
-        task.exception()  # Marks it as seen: the cancellation is what the caller must hear of.
-    raise cancellation
+    return await _wait_for(asyncio.ensure_future(work))
 
 
 async def run_in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Call a blocking function in a worker thread, and wait for it even when cancelled.
+
+    The thread is one of the loop's default executor, not of anyio's: those are the ones that sync
+    endpoints run in, and when all of them waited for a storage, none would be left for its files.
 
     Args:
         function: The blocking function.
@@ -60,7 +50,9 @@ async def run_in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.
     Returns:
         What the function returned; see :func:`complete` for what a cancellation does to it.
     """
-    return await complete(anyio.to_thread.run_sync(lambda: function(*args, **kwargs)))
+    call = partial(copy_context().run, function, *args, **kwargs)
+    # No task stands between: at its end a loop cancels all tasks, also those that wait for threads.
+    return await _wait_for(asyncio.get_running_loop().run_in_executor(None, call))
 
 
 async def wait_for_cancelled_tasks(seconds: float) -> None:
@@ -75,3 +67,20 @@ async def wait_for_cancelled_tasks(seconds: float) -> None:
     cancelled = [task for task in asyncio.all_tasks() if task is not current and task.cancelling()]
     if cancelled:
         await asyncio.wait(cancelled, timeout=seconds)
+
+
+async def _wait_for(work: asyncio.Future[T]) -> T:
+    cancellation: asyncio.CancelledError | None = None
+    # anyio (and so Starlette) repeats a cancellation in every pass of the loop until the task ends;
+    # without the shield, waiting would spin.
+    with anyio.CancelScope(shield=True):
+        while not work.done():
+            try:
+                await asyncio.wait((work,))
+            except asyncio.CancelledError as error:
+                cancellation = error
+    if cancellation is None:
+        return work.result()
+    if not work.cancelled():
+        work.exception()  # Marks it as seen: the cancellation is what the caller must hear of.
+    raise cancellation
