@@ -119,7 +119,7 @@ class LoopClients(Generic[T]):
         loop = asyncio.get_running_loop()
         state = self._states.get(loop)
         if state is None:
-            for other in [other for other in self._states if other.is_closed()]:
+            for other in [other for other in list(self._states) if other.is_closed()]:
                 self._states.pop(other, None)  # A lock holds its loop, so no weak key would do.
             for lost, its_loop in list(_IN_USE.items()):
                 if its_loop.is_closed():  # Without shutdown_asyncgens().
