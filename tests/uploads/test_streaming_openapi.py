@@ -68,7 +68,7 @@ def make_app() -> FastAPI:
     async def post(file: Annotated[StorageFile, StreamedUpload("file")]) -> int:
         return await file.get_size()
 
-    outer.include_router(inner, prefix="/{tenant}")
+    outer.include_router(inner, prefix="/v1")
     app.include_router(outer, prefix="/api")
     return app
 
@@ -89,7 +89,7 @@ def resolve(schema: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
 
 async def test_a_form_is_shown_with_its_files_and_its_fields() -> None:
     schema = await get_schema(make_app())
-    operation = schema["paths"]["/api/{tenant}/inner/{place}/videos"]["post"]
+    operation = schema["paths"]["/api/v1/inner/{place}/videos"]["post"]
     assert operation["requestBody"]["required"] is True
     [(media_type, content)] = operation["requestBody"]["content"].items()
     assert media_type == "multipart/form-data"
@@ -108,7 +108,7 @@ async def test_a_form_is_shown_with_its_files_and_its_fields() -> None:
 
 
 async def test_a_file_is_shown_as_form_and_as_raw_body() -> None:
-    path = (await get_schema(make_app()))["paths"]["/api/{tenant}/inner/file"]
+    path = (await get_schema(make_app()))["paths"]["/api/v1/inner/file"]
     content = path["post"]["requestBody"]["content"]
     assert list(content) == ["multipart/form-data", "application/octet-stream"]
     assert content["application/octet-stream"]["schema"] == {"type": "string", "format": "binary"}
@@ -124,7 +124,7 @@ async def test_refusals_are_shown_beside_the_routes_own_responses() -> None:
 
     schema = await get_schema(app)
     paths = schema["paths"]
-    responses = paths["/api/{tenant}/inner/{place}/videos"]["post"]["responses"]
+    responses = paths["/api/v1/inner/{place}/videos"]["post"]["responses"]
     assert responses.keys() == {"200", "400", "413", "415", "422"}
     for status in ("400", "413", "415", "422"):
         assert "application/problem+json" in responses[status]["content"]
@@ -153,11 +153,11 @@ async def test_what_a_route_says_of_its_body_stays() -> None:
 
 def test_the_schema_can_be_had_without_starting_the_app() -> None:
     app = make_app()
-    before = app.openapi()["paths"]["/api/{tenant}/inner/file"]["put"]
+    before = app.openapi()["paths"]["/api/v1/inner/file"]["put"]
     assert "requestBody" not in before
     describe_uploads(app)
     described = app.openapi()
-    assert "requestBody" in described["paths"]["/api/{tenant}/inner/file"]["put"]
+    assert "requestBody" in described["paths"]["/api/v1/inner/file"]["put"]
     describe_uploads(app)
     assert app.openapi() == described
 
@@ -173,7 +173,7 @@ def test_a_schema_of_the_apps_own_is_extended_too() -> None:
     app.openapi = lambda: {**make(), "x-own": True}  # type: ignore[method-assign]
     describe_uploads(app)
     assert app.openapi()["x-own"] is True
-    assert "requestBody" in app.openapi()["paths"]["/api/{tenant}/inner/file"]["put"]
+    assert "requestBody" in app.openapi()["paths"]["/api/v1/inner/file"]["put"]
 
 
 async def test_mounted_apps_and_dependencies_of_dependencies_count() -> None:
@@ -208,7 +208,7 @@ async def test_a_schema_of_the_same_name_is_another_one() -> None:
 
     schema = await get_schema(app)
     assert resolve(schema, {"$ref": "/Kind"})["properties"].keys() == {"size"}
-    operation = schema["paths"]["/api/{tenant}/inner/{place}/videos"]["post"]
+    operation = schema["paths"]["/api/v1/inner/{place}/videos"]["post"]
     body = resolve(schema, operation["requestBody"]["content"]["multipart/form-data"]["schema"])
     assert resolve(schema, body["properties"]["kind"])["enum"] == ["film", "clip"]
 
@@ -229,15 +229,15 @@ async def upload_by_schema(client: AsyncClient, path: str, method: str) -> tuple
     content = schema["paths"][path][method]["requestBody"]["content"]["multipart/form-data"]
     body = resolve(schema, content["schema"])
     files = {name: make_value(schema, body["properties"][name]) for name in body["required"]}
-    url = path.replace("{tenant}", "1").replace("{place}", "2")
+    url = path.replace("{place}", "2")
     response = await client.request(method, url, files=files)
     return response.status_code, response.json()
 
 
 async def test_a_client_that_knows_only_the_schema_can_upload() -> None:
     async with open_client(make_app()) as client:
-        path = "/api/{tenant}/inner/{place}/videos"
+        path = "/api/v1/inner/{place}/videos"
         assert await upload_by_schema(client, path, "post") == (200, "text")
-        path = "/api/{tenant}/inner/file"
+        path = "/api/v1/inner/file"
         assert await upload_by_schema(client, path, "post") == (200, 124)
         assert await upload_by_schema(client, path, "put") == (200, None)
