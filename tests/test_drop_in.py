@@ -288,6 +288,12 @@ async def test_a_new_handle_in_an_older_column() -> None:
     assert await image.get_path() == "http://localhost:9000/bucket/a.png"
 
 
+def test_pending_content_is_not_its_filename() -> None:
+    pending = StorageFile.pending(b"content", filename="a.txt")
+
+    assert Document(file=pending).file is pending
+
+
 async def test_a_storage_of_the_user(tmp_path: Path) -> None:
     storage = FolderStorage(tmp_path)
     file = StorageFile("up/a.txt", storage)

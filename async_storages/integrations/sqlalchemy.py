@@ -17,8 +17,8 @@ class FileType(sqlalchemy.FileType):
 
     The older way: a name is held as it is given, without the storage's :meth:`get_name`, and an
     object with a ``filename``, such as an ``UploadFile`` that was uploaded under it, stands for
-    that name. Not the older way: what is assigned is a handle at once, not only after a reload,
-    and anything else that is no name is refused.
+    that name; content to be stored by the flush is marked by :meth:`StorageFile.pending`. Not the
+    older way: what is assigned is a handle at once, not only after a reload.
 
     Args:
         storage: Where the files are.
