@@ -1,15 +1,11 @@
 """Migrations by hand, with the real Alembic, in a project of its own."""
 
-import os
 import re
-import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[2]
+from tests.integrations.alembic_project import Project
 
 STORAGES = """
 from {package} import S3Storage
@@ -60,58 +56,17 @@ class Document(Base):
 """
 
 
-class Project:
-    """A project with an app and its migrations, in a folder of its own."""
-
-    def __init__(self, root: Path, package: str) -> None:
-        self.root = root
-        for name, source in {
-            "app/__init__.py": "",
-            "app/core/__init__.py": "",
-            "app/core/storages.py": STORAGES,
-            "app/custom_types.py": CUSTOM_TYPES,
-            "app/models.py": MODELS,
-        }.items():
-            path = root / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(source.replace("{package}", package))
-
-    def run(self, *command: str) -> str:
-        done = subprocess.run(
-            [sys.executable, *command],
-            cwd=self.root,
-            env={**os.environ, "PYTHONPATH": f"{self.root}{os.pathsep}{REPOSITORY}"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-        return done.stdout + done.stderr
-
-    def alembic(self, *arguments: str) -> str:
-        return self.run("-W", "error", "-m", "alembic", *arguments)
-
-    def edit(self, name: str, old: str, new: str) -> None:
-        path = self.root / name
-        source = path.read_text()
-        assert old in source
-        path.write_text(source.replace(old, new))
-
-    def migration(self, message: str) -> str:
-        (path,) = self.root.glob(f"migrations/versions/*_{message}.py")
-        return path.read_text()
-
-    def columns(self) -> dict[str, str]:
-        connection = sqlite3.connect(self.root / "app.db")
-        try:
-            rows = connection.execute("select name, type from pragma_table_info('documents')")
-            return dict(rows.fetchall())
-        finally:
-            connection.close()
-
-
 def start_project(root: Path, package: str) -> Project:
-    project = Project(root, package)
+    sources = {
+        "app/__init__.py": "",
+        "app/core/__init__.py": "",
+        "app/core/storages.py": STORAGES,
+        "app/custom_types.py": CUSTOM_TYPES,
+        "app/models.py": MODELS,
+    }
+    project = Project(
+        root, {name: source.replace("{package}", package) for name, source in sources.items()}
+    )
     project.alembic("init", "migrations")
     project.edit("alembic.ini", "driver://user:pass@localhost/dbname", "sqlite:///app.db")
     project.edit("migrations/env.py", "target_metadata = None", "target_metadata = Base.metadata")
