@@ -27,6 +27,14 @@ _COMPONENT = "#/components/schemas/{model}"
 # OpenAPI 3.0 and its tools know the format, 3.1 and FastAPI's own schemas the media type.
 _FILE = {"type": "string", "format": "binary", "contentMediaType": DEFAULT_CONTENT_TYPE}
 
+_FILENAME_HEADER = {
+    "name": "Content-Disposition",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string"},
+    "description": 'File name of a raw body: `attachment; filename="..."`.',
+}
+
 _REFUSALS = (400, 413, 415, 422)
 
 
@@ -102,6 +110,7 @@ def _describe_operation(
             raw = _describe_raw_body(*form.files.values())
             # Swagger UI and generated clients take the first one unless told otherwise.
             content = {**raw, **content} if is_put else {**content, **raw}
+            operation.setdefault("parameters", []).append(_FILENAME_HEADER)
         operation["requestBody"] = {"required": True, "content": content}
     responses = operation.setdefault("responses", {})
     for status, response in problem_responses(*_REFUSALS).items():

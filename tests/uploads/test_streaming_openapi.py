@@ -114,6 +114,9 @@ async def test_a_file_is_shown_as_form_and_as_raw_body() -> None:
     assert content["application/octet-stream"]["schema"] == {"type": "string", "format": "binary"}
     content = path["put"]["requestBody"]["content"]
     assert list(content) == ["video/mp4", "video/webm", "multipart/form-data"]
+    for method in ("post", "put"):
+        [parameter] = path[method]["parameters"]
+        assert (parameter["name"], parameter["in"]) == ("Content-Disposition", "header")
 
 
 async def test_refusals_are_shown_beside_the_routes_own_responses() -> None:
