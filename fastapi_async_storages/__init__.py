@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fastapi_async_storages.http.responses import StorageFileResponse as StorageFileResponse
     from fastapi_async_storages.info import FileInfo as FileInfo
     from fastapi_async_storages.lifespan import storage_lifespan as storage_lifespan
+    from fastapi_async_storages.openapi import describe_uploads as describe_uploads
     from fastapi_async_storages.preconditions import Preconditions as Preconditions
     from fastapi_async_storages.ranges import ByteRange as ByteRange
     from fastapi_async_storages.registry import Storages as Storages
@@ -37,9 +38,11 @@ if TYPE_CHECKING:
     from fastapi_async_storages.settings import storage_from_url as storage_from_url
     from fastapi_async_storages.storage import FileReader as FileReader
     from fastapi_async_storages.storage import Storage as Storage
+    from fastapi_async_storages.uploads.multipart import FormLimits as FormLimits
     from fastapi_async_storages.uploads.rules import ImageRules as ImageRules
     from fastapi_async_storages.uploads.rules import UploadRules as UploadRules
     from fastapi_async_storages.uploads.save import save_upload as save_upload
+    from fastapi_async_storages.uploads.streaming import UploadedForm as UploadedForm
 
 __version__ = "1.0.0.dev0"
 
@@ -48,6 +51,7 @@ _MODULES = {
     "FileInfo": "info",
     "FileOut": "schemas",
     "FileReader": "storage",
+    "FormLimits": "uploads.multipart",
     "ImageRules": "uploads.rules",
     "LocalStorage": "backends.local",
     "MemoryStorage": "backends.memory",
@@ -62,10 +66,12 @@ _MODULES = {
     "StreamedForm": "dependencies",
     "StreamedUpload": "dependencies",
     "UploadRules": "uploads.rules",
+    "UploadedForm": "uploads.streaming",
     "XAccelRedirect": "http.offload",
     "XSendfile": "http.offload",
     "add_problem_handlers": "http.problems",
     "create_files_router": "routers.files",
+    "describe_uploads": "openapi",
     "file_out": "schemas",
     "file_url": "routers.urls",
     "files_out": "schemas",
