@@ -176,8 +176,9 @@ class AiobotocoreEngine:
             errors.update(dict.fromkeys(names, error))
             return
         for item in answer.get("Errors", ()):
-            name = keys[item["Key"]]
-            errors[name] = error_of_code(item.get("Code", ""), self._bucket.storage, name)
+            name, code = keys[item["Key"]], item.get("Code", "")
+            if code != "NoSuchKey":
+                errors[name] = error_of_code(code, self._bucket.storage, name)
 
     async def _read(self, name: str, body: "StreamingBody") -> AsyncIterator[bytes]:
         while True:

@@ -113,9 +113,9 @@ class Bucket:
         if self._signs_bodies():
             await body.hash()
         config: Any = self.client.meta.config  # The stubs know few of its attributes.
-        seconds = config.connect_timeout + 2 * config.read_timeout
+        timeouts = (config.connect_timeout, config.read_timeout, config.read_timeout)
         with self.translate_errors(name):
-            async with body.timeout_on_stall(seconds):
+            async with body.timeout_on_stall(None if None in timeouts else sum(timeouts)):
                 yield
 
     def _signs_bodies(self) -> bool:

@@ -65,11 +65,11 @@ class _BoundedPool(AIOHTTPSession):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        given = self._timeout
+        connect, read = self._timeout.sock_connect, self._timeout.sock_read
         self._timeout = aiohttp.ClientTimeout(
-            connect=(given.sock_connect or 0) + (given.sock_read or 0) or None,
-            sock_connect=given.sock_connect,
-            sock_read=given.sock_read,
+            connect=None if connect is None or read is None else connect + read,
+            sock_connect=connect,
+            sock_read=read,
         )
 
 
@@ -237,18 +237,23 @@ def normalize_url(url: str, *, use_ssl: bool, option: str) -> str:
         ConfigurationError: When it is no HTTP URL, or one with credentials or a query.
     """
     with_scheme = url if "://" in url else f"http{'s' if use_ssl else ''}://{url}"
-    parts = urlsplit(with_scheme)
-    if (
-        parts.scheme not in ("http", "https")
-        or not parts.hostname
-        or any((parts.username, parts.password, parts.query, parts.fragment))
-    ):
+    if not _is_plain(with_scheme):
         # Not with the URL itself: what should not be in it may be a password.
         raise ConfigurationError(
             f"{option} must be a host with an optional port, such as 'localhost:9000' or"
             " 'https://s3.example.com', without credentials and without a query."
         )
     return with_scheme.rstrip("/")
+
+
+def _is_plain(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - A port that is no number raises.
+    except ValueError:
+        return False
+    extras = (parts.username, parts.password, parts.query, parts.fragment)
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and not any(extras)
 
 
 def _add_content_md5(request: AWSRequest, **_: object) -> None:

@@ -66,10 +66,13 @@ async def copy(
     if source == target:
         return  # S3 refuses a copy onto itself that changes nothing.
     headers = {"ACL": acl} if acl is not None else {}
-    origin = {"CopySource": bucket.locate(source), "CopySourceIfMatch": head["ETag"]}
+    origin: dict[str, Any] = {"CopySource": bucket.locate(source)}
     if head["ContentLength"] <= MAX_PART_SIZE:
-        write = partial(_copy_whole, bucket, target, {**headers, **origin})
+        if if_match is not None:
+            origin["CopySourceIfMatch"] = if_match
+        write = partial(_copy_whole, bucket, source, target, {**headers, **origin})
     else:
+        origin["CopySourceIfMatch"] = head["ETag"]  # All parts are of the same version.
         write = partial(_copy_parts, bucket, target, head, headers, origin, max_concurrency)
     if overwrite:
         await write({})
@@ -80,9 +83,13 @@ async def copy(
 
 
 async def _copy_whole(
-    bucket: Bucket, target: str, parameters: Mapping[str, Any], conditions: Mapping[str, Any]
+    bucket: Bucket,
+    source: str,
+    target: str,
+    parameters: Mapping[str, Any],
+    conditions: Mapping[str, Any],
 ) -> None:
-    with bucket.translate_errors(target):
+    with bucket.translate_errors(source):
         await bucket.client.copy_object(**bucket.locate(target), **parameters, **conditions)
 
 

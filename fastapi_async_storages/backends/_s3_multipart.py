@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from fastapi_async_storages.backends._s3_bucket import Bucket
 from fastapi_async_storages.backends._s3_payloads import HashedBody
 from fastapi_async_storages.completion import complete
@@ -87,8 +89,10 @@ class MultipartUpload:
         for _ in range(ABORT_ATTEMPTS):
             with suppress(self._client.exceptions.NoSuchUpload):
                 await self._client.abort_multipart_upload(**{**self._target, "UploadId": upload_id})
-            if not await self._has_parts(upload_id):
-                break
+            with suppress(ClientError):  # Who may abort may still not be allowed to look.
+                if await self._has_parts(upload_id):
+                    continue
+            break
 
     async def _abort_lost(self) -> None:
         """Abort the uploads whose creation was answered, but the answer got lost.

@@ -41,18 +41,19 @@ class HashedBody(io.BytesIO):
         return super().read(size)
 
     @asynccontextmanager
-    async def timeout_on_stall(self, seconds: float) -> AsyncIterator[None]:
+    async def timeout_on_stall(self, seconds: float | None) -> AsyncIterator[None]:
         """Bound the time between two reads, and from the last one to the end of the block.
 
         Args:
-            seconds: How long.
+            seconds: How long; ``None`` is for ever.
 
         Raises:
             TimeoutError: When it took longer.
         """
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(seconds) as timeout:
-            self._on_read = lambda: timeout.reschedule(loop.time() + seconds)
+            if seconds is not None:
+                self._on_read = lambda: timeout.reschedule(loop.time() + seconds)
             try:
                 yield
             finally:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from fastapi_async_storages.exceptions import (
     ConfigurationError,
@@ -100,6 +100,13 @@ class S3Storage(Storage):
     makes it so: AWS, MinIO, R2 and Ceph do; SeaweedFS does for files that fit in one part, while
     of several larger uploads at the same instant more than one may win there.
 
+    An upload that fails or is cancelled ends its multipart upload. One whose process is killed
+    cannot: have a lifecycle rule of the bucket do it (``AbortIncompleteMultipartUpload``).
+
+    The credentials need ``s3:GetObject``, ``s3:PutObject``, ``s3:DeleteObject``,
+    ``s3:AbortMultipartUpload`` and ``s3:ListBucket``. Without the last one, S3 answers "not
+    allowed" where it means "no such file", and so does the storage.
+
     Raises:
         ConfigurationError: When the arguments cannot work together.
     """
@@ -176,6 +183,11 @@ class S3Storage(Storage):
         if self._max_concurrency < 1:
             raise ConfigurationError(
                 f"max_concurrency must be at least 1, not {self._max_concurrency}."
+            )
+        mode = self._config.checksum_mode
+        if mode is not None and mode not in get_args(ChecksumMode):
+            raise ConfigurationError(
+                f"checksum_mode must be one of {get_args(ChecksumMode)}, not {mode!r}."
             )
         self._config.to_sdk_config()  # Finds unknown options now, and not with the first request.
 

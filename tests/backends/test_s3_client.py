@@ -3,20 +3,20 @@
 import asyncio
 import json
 import os
-import subprocess
 import sys
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from textwrap import dedent
-from typing import Any
 
+import anyio
 import pytest
 from blockbuster import BlockBuster
 
-from fastapi_async_storages.exceptions import BackendTimeoutError
+from fastapi_async_storages.exceptions import BackendTimeoutError, BackendUnavailableError
 from tests.backends.conftest import MakeS3Storage
 from tests.servers.s3 import S3Server
-from tests.servers.tcp import Relay, run_relay
+from tests.servers.tcp import CERTIFICATE, Relay, run_relay
 
 pytestmark = pytest.mark.anyio
 
@@ -24,7 +24,7 @@ MIB = 1024**2
 
 
 @pytest.fixture
-async def relay(s3_server: S3Server) -> Any:
+async def relay(s3_server: S3Server) -> AsyncIterator[Relay]:
     async with run_relay(s3_server.endpoint_url) as relay:
         yield relay
 
@@ -113,9 +113,12 @@ class TestLoops:
         assert asyncio.run(use("a")) == ["a"]
         assert asyncio.run(use("b")) == ["a", "b"]
 
-    @pytest.mark.parametrize("scope", ["module", "function", "dropped"])
-    def test_bare_use_leaves_no_warning(
-        self, s3_server: S3Server, prefix: str, tmp_path: Path, scope: str
+    @pytest.mark.parametrize(
+        "scope, tls",
+        [("module", False), ("module", True), ("function", False), ("dropped", False)],
+    )
+    async def test_bare_use_leaves_no_warning(
+        self, s3_server: S3Server, prefix: str, scope: str, tls: bool
     ) -> None:
         program = """
             import asyncio, gc, os
@@ -125,10 +128,9 @@ class TestLoops:
             def make():
                 return S3Storage(
                     bucket_name=os.environ["BUCKET"],
-                    endpoint_url=os.environ["ENDPOINT"].removeprefix("http://"),
+                    endpoint_url=os.environ["ENDPOINT"],
                     aws_access_key_id=os.environ["KEY"],
                     aws_secret_access_key=os.environ["SECRET"],
-                    use_ssl=False,
                     prefix=os.environ["PREFIX"],
                 )
 
@@ -155,28 +157,64 @@ class TestLoops:
             asyncio.run(main())
             asyncio.run(main())
         """
-        answer = subprocess.run(
-            [sys.executable, "-X", "dev", "-W", "error", "-c", dedent(program)],
-            env={
-                **os.environ,
-                "PYTHONPATH": os.pathsep.join(sys.path),
-                "BUCKET": s3_server.bucket,
-                "ENDPOINT": s3_server.endpoint_url,
-                "KEY": s3_server.access_key,
-                "SECRET": s3_server.secret_key,
-                "PREFIX": prefix,
-                "SCOPE": scope,
-            },
-            capture_output=True,
-            text=True,
-            timeout=100,
-            check=False,
-        )
-        assert answer.returncode == 0, answer.stderr
+        async with run_relay(s3_server.endpoint_url, tls=tls) as relay:
+            answer = await anyio.run_process(
+                [sys.executable, "-X", "dev", "-W", "error", "-c", dedent(program)],
+                env={
+                    **os.environ,
+                    "PYTHONPATH": os.pathsep.join(sys.path),
+                    "AWS_CA_BUNDLE": str(CERTIFICATE),
+                    "BUCKET": s3_server.bucket,
+                    "ENDPOINT": relay.endpoint_url,
+                    "KEY": s3_server.access_key,
+                    "SECRET": s3_server.secret_key,
+                    "PREFIX": prefix,
+                    "SCOPE": scope,
+                },
+                check=False,
+            )
+        output, errors = answer.stdout.decode(), answer.stderr.decode()
+        assert answer.returncode == 0, errors
         # The development mode also tells of slow steps of the loop, and this machine may be busy.
-        messages = [line for line in answer.stderr.splitlines() if not line.startswith("Executing")]
+        messages = [line for line in errors.splitlines() if not line.startswith("Executing")]
         assert messages == []
-        assert answer.stdout.count("X-Amz-Signature") == 2
+        assert output.count("X-Amz-Signature") == 2
+
+
+class TestTls:
+    @pytest.fixture
+    async def endpoint_url(
+        self, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+    ) -> AsyncIterator[str]:
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(CERTIFICATE))
+        async with run_relay(s3_server.endpoint_url, tls=True) as relay:
+            yield relay.endpoint_url
+
+    @pytest.mark.parametrize("checksum_mode", ["when_required", "when_supported"])
+    async def test_bodies_of_all_sizes(
+        self, make_s3_storage: MakeS3Storage, endpoint_url: str, checksum_mode: str
+    ) -> None:
+        options = {
+            "endpoint_url": endpoint_url.partition("://")[2],
+            "part_size": 5 * MIB,
+            "checksum_mode": checksum_mode,
+        }
+        async with make_s3_storage(**options) as storage:
+            for size in (0, 1, 100_000, 6 * MIB):
+                await storage.upload(bytes(size), "a.bin")
+                async with storage.open("a.bin") as reader:
+                    assert len(await reader.read()) == size
+            assert await storage.delete_many(["a.bin"]) == {}
+            assert (await storage.get_path("a.bin")).startswith("https://")
+
+    async def test_a_certificate_that_nobody_vouches_for(
+        self, make_s3_storage: MakeS3Storage, endpoint_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("AWS_CA_BUNDLE")
+        config = {"retries": {"total_max_attempts": 1}}
+        async with make_s3_storage(endpoint_url=endpoint_url, client_config=config) as storage:
+            with pytest.raises(BackendUnavailableError, match="TLS"):
+                await storage.check()
 
 
 class TestCredentials:

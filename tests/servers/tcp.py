@@ -1,25 +1,38 @@
 """TCP servers of a few lines, in the event loop of the test."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
-__all__ = ["Relay", "listen", "run_fixed_server", "run_relay"]
+__all__ = ["CERTIFICATE", "Relay", "listen", "run_fixed_server", "run_relay"]
 
 Handler: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 LIMIT = 1024**2
 
+CERTIFICATE = Path(__file__).with_name("localhost.pem")
+"""A certificate for localhost and 127.0.0.1 with its key, which is no secret: it is for tests."""
+
 
 @asynccontextmanager
-async def listen(handler: Handler) -> AsyncIterator[str]:
+async def listen(handler: Handler, *, tls: bool = False) -> AsyncIterator[str]:
     """Listen on a free port of 127.0.0.1, and yield its URL.
 
     At the end, handlers that are still running are cancelled and awaited.
+
+    Args:
+        handler: Serves one connection.
+        tls: Whether clients speak TLS; they must trust ``CERTIFICATE``.
     """
+    context = None
+    if tls:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(CERTIFICATE)
     tasks: set[asyncio.Task[None]] = set()
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -35,9 +48,10 @@ async def listen(handler: Handler) -> AsyncIterator[str]:
             writer.transport.abort()
             tasks.discard(task)
 
-    server = await asyncio.start_server(accept, "127.0.0.1", 0, limit=LIMIT)
+    server = await asyncio.start_server(accept, "127.0.0.1", 0, limit=LIMIT, ssl=context)
+    scheme = "https" if tls else "http"
     try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
         for task in tasks:
@@ -61,8 +75,8 @@ class Relay:
 
 
 @asynccontextmanager
-async def run_relay(upstream_url: str) -> AsyncIterator[Relay]:
-    """Pass connections on to a server, unchanged."""
+async def run_relay(upstream_url: str, *, tls: bool = False) -> AsyncIterator[Relay]:
+    """Pass connections on to a server, unchanged but for the TLS that may end here."""
     upstream = urlsplit(upstream_url)
     relay = Relay()
 
@@ -90,7 +104,7 @@ async def run_relay(upstream_url: str) -> AsyncIterator[Relay]:
             await asyncio.gather(*directions, return_exceptions=True)
             up_writer.transport.abort()
 
-    async with listen(handle) as relay.endpoint_url:
+    async with listen(handle, tls=tls) as relay.endpoint_url:
         yield relay
 
 
