@@ -1,9 +1,18 @@
 """Column types that hold the name of a stored file and read back as a handle on it."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, ClassVar, Literal, Self, TypeAlias
 
-from sqlalchemy import ClauseElement, Dialect, Unicode, event
+from sqlalchemy import (
+    ClauseElement,
+    ColumnElement,
+    Dialect,
+    Select,
+    Unicode,
+    event,
+    select,
+    type_coerce,
+)
 from sqlalchemy.orm import InstanceState, Mapper, QueryableAttribute
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.cache_key import CacheConst
@@ -189,6 +198,36 @@ class FileType(TypeDecorator[StorageFile]):
     def process_result_value(self, value: str | None, dialect: Dialect) -> StorageFile | None:
         """Return a handle on the file of that name, without I/O."""
         return self._handle_class.from_stored(self.storage, value) if value else None
+
+    def files_in(self, value: object) -> tuple[StorageFile | PendingFile, ...]:
+        """Return the files that a value of an attribute holds, stored and to be stored.
+
+        Args:
+            value: A handle, content to be stored, an SQL expression or ``None``.
+        """
+        return (value,) if isinstance(value, StorageFile | PendingFile) else ()
+
+    def with_stored(self, value: Any, stored: Mapping[PendingFile, StorageFile]) -> Any:
+        """Return a value of an attribute with handles in the place of its contents.
+
+        Args:
+            value: A value in which :meth:`files_in` found content.
+            stored: The handle of each content.
+        """
+        return self.to_handle(stored.get(value, value))
+
+    def select_names(self, column: ColumnElement[Any], dialect: Dialect) -> Select[str]:
+        """Return a query for the names that the rows of a column's table hold, as they are.
+
+        Args:
+            column: A column of this type.
+            dialect: Of the database.
+
+        Returns:
+            A query for one column, ``name``, with a row for each name.
+        """
+        # As the type of the column, it would refuse to be compared with names of other programs.
+        return select(type_coerce(column, Unicode).label("name"))
 
     def coerce_compared_value(self, op: Any, value: object) -> TypeEngine[Any]:
         """Treat what is compared as a name where it is a whole one, else as plain text.
