@@ -89,17 +89,17 @@ class MemoryStorage(Storage):
         selected = select_bytes(file.info, byte_range, preconditions, storage=repr(self))
         start, stop = (selected.start, selected.end + 1) if selected else (0, file.info.size)
         chunks = _slice(file.content, start, stop)
-        yield FileReader(file.info, chunks, content_range=selected, storage=repr(self))
+        yield FileReader(_copy(file), chunks, content_range=selected, storage=repr(self))
 
     async def _get_info(self, name: str) -> FileInfo:
-        return (await self._find(name)).info
+        return _copy(await self._find(name))
 
     async def _list(self, prefix: str) -> AsyncIterator[FileInfo]:
         await self._checkpoint()
         for name in sorted(name for name in list(self._files) if name.startswith(prefix)):
             file = self._files.get(name)
             if file is not None:  # Deleted since the listing began.
-                yield file.info
+                yield _copy(file)
 
     async def _copy(
         self, source: str, target: str, *, overwrite: bool, if_match: str | None
@@ -153,6 +153,11 @@ class MemoryStorage(Storage):
             raise AlreadyExistsError(
                 f"There is already a file {name!a} in {self!r}.", storage=repr(self), name=name
             )
+
+
+def _copy(file: _MemoryFile) -> FileInfo:
+    """Return a record whose metadata the caller may change."""
+    return replace(file.info, metadata=dict(file.info.metadata))
 
 
 async def _slice(content: bytes, start: int, stop: int) -> AsyncIterator[bytes]:
