@@ -79,7 +79,7 @@ def normalize_prefix(prefix: str) -> str:
     Raises:
         InvalidNameError: When the prefix could not be the start of a valid name.
     """
-    if prefix in ("", "."):
+    if prefix in ("", ".", "./"):
         return ""
     return normalize_name(prefix) + "/"
 
@@ -153,7 +153,8 @@ def _find_problem(name: str) -> str | None:
 
 def _shorten(name: str) -> str:
     """Quote a name for a message: ASCII, so that no control character reaches a log."""
-    return ascii(name if len(name) <= 100 else name[:100] + "...")
+    quoted = ascii(name)
+    return quoted if len(quoted) <= 120 else f"{quoted[:100]}...{quoted[0]}"
 
 
 def _truncate_filename(filename: str) -> str:

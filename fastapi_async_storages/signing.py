@@ -47,9 +47,9 @@ class TokenSigner:
 
     def __init__(self, secret_key: SecretKey, *, purpose: str) -> None:
         keys = [secret_key] if isinstance(secret_key, str) else list(secret_key)
-        if not keys or any(len(key.encode()) < MIN_SECRET_KEY_BYTES for key in keys):
+        if not keys or not all(map(_is_strong, keys)):
             raise ConfigurationError(
-                f"secret_key needs at least {MIN_SECRET_KEY_BYTES} bytes; make one with"
+                f"secret_key must be a str of at least {MIN_SECRET_KEY_BYTES} bytes; make one with"
                 " python -c 'import secrets; print(secrets.token_urlsafe(32))'."
             )
         self._serializer = URLSafeSerializer(
@@ -88,3 +88,7 @@ class TokenSigner:
         if time.time() >= payload[EXPIRES_AT]:
             raise LinkExpiredError("The link has expired; ask for a new one.")
         return dict(payload)
+
+
+def _is_strong(key: object) -> bool:
+    return isinstance(key, str) and len(key.encode()) >= MIN_SECRET_KEY_BYTES
