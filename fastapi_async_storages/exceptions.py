@@ -108,6 +108,10 @@ class StorageError(Exception):
         self.storage = storage
         self.name = name
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the name too, which is no part of ``__dict__`` where a builtin has a name."""
+        return type(self), self.args, {**vars(self), "name": self.name}
+
 
 class NotFoundError(StorageError, FileNotFoundError):
     """The storage has no file of this name."""
