@@ -150,7 +150,7 @@ class TestLoops:
                         break
                 await local.delete("uploads/example.txt")
                 if os.environ["SCOPE"] == "dropped":
-                    storage = local = None
+                    storage = local = reader = None
                     gc.collect()
                     storage = make()
 
