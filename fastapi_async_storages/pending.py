@@ -1,5 +1,6 @@
 """Content that is to become a stored file."""
 
+import inspect
 import os
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,11 @@ class PendingFile:
         content: What is to be stored; see :data:`UploadSource`.
         filename: The client's file name, where ``content`` has none or another one is meant. That
             of a path is its last part.
+
+    Attributes:
+        start: Where a file that can seek stood when it was assigned, in bytes: the content begins
+            there, also for a second flush after one that failed half-way.
+        was_read: Whether a flush has begun to read the content.
     """
 
     def __init__(self, content: UploadSource, *, filename: str | None = None) -> None:
@@ -27,6 +33,8 @@ class PendingFile:
             filename = Path(content).name
         self.content = content
         self.filename = filename
+        self.start = _tell(content)
+        self.was_read = False
 
     def __getattr__(self, name: str) -> Any:
         raise NotStoredError(f"{self!r} has no {name!r} before a flush has stored it.")
@@ -35,3 +43,14 @@ class PendingFile:
         """Show what the content is, never the content itself."""
         name = "" if self.filename is None else f", filename={self.filename!r}"
         return f"PendingFile({type(self.content).__name__}{name})"
+
+
+def _tell(content: object) -> int | None:
+    tell, seek = getattr(content, "tell", None), getattr(content, "seek", None)
+    if not callable(tell) or not callable(seek) or inspect.iscoroutinefunction(tell):
+        return None
+    try:
+        position = tell()
+    except (OSError, ValueError):  # A pipe, a closed file.
+        return None
+    return position if isinstance(position, int) else None

@@ -10,6 +10,7 @@ except ModuleNotFoundError:
         " pip install 'fastapi-async-storages[sqlalchemy]'"
     ) from None
 
-from fastapi_async_storages.integrations.sqlalchemy.types import FileType, ImageType
+from fastapi_async_storages.integrations.sqlalchemy.lifecycle import track_files
+from fastapi_async_storages.integrations.sqlalchemy.types import Cleanup, FileType, ImageType
 
-__all__ = ["FileType", "ImageType"]
+__all__ = ["Cleanup", "FileType", "ImageType", "track_files"]

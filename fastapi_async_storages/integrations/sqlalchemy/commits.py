@@ -1,0 +1,160 @@
+"""Finding out whether the COMMIT of a transaction took place, was refused, or nobody knows."""
+
+import enum
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakKeyDictionary, ref
+
+from sqlalchemy import Connection, event
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.orm import Mapper, Session, registry
+
+from fastapi_async_storages.integrations.sqlalchemy.columns import (
+    FileColumn,
+    connect,
+    find_columns,
+)
+from fastapi_async_storages.storage import Storage
+
+__all__ = ["CommitWatch", "Outcome"]
+
+
+class Outcome(enum.Enum):
+    """How an outermost transaction ended."""
+
+    COMMITTED = enum.auto()
+    ROLLED_BACK = enum.auto()
+    UNKNOWN = enum.auto()
+
+
+class CommitWatch:
+    """Watches the connections on which a transaction writes names of files.
+
+    That a session says "committed" is not enough: it says so too when it joined a transaction that
+    somebody else ends. And that it does not is not enough for the opposite: when the answer to a
+    COMMIT is lost, the row may be there. What counts is what was sent on the connections:
+
+    - without a COMMIT, there is none;
+    - a COMMIT that the database answered with an error was refused;
+    - a COMMIT without an answer (the connection was lost, the task cancelled, the time over) may
+      have taken place, now or in a minute.
+
+    Args:
+        before_commit: Called once, right before the first COMMIT is sent. When it raises, none is.
+
+    Attributes:
+        holders: Columns in which rows may name the files of the transaction, each with the
+            connection of the transaction to its database.
+        had_error: Whether a statement has failed. The transaction may have ended by it, without
+            telling: PostgreSQL answers the COMMIT of a failed one with a rollback, and no error.
+    """
+
+    def __init__(self, before_commit: Callable[[], None]) -> None:
+        self.holders: dict[FileColumn, Connection] = {}
+        self.had_error = False
+        self._before_commit = before_commit
+        self._reached: set[tuple[registry, Storage]] = set()
+        self._watched: set[Connection] = set()
+        self._sent: set[Connection] = set()
+        self._is_refused = False
+
+    def reach(self, session: Session, mapper: Mapper[Any], storage: Storage) -> None:
+        """Connect to wherever a row may name a file of a storage, as long as that is possible.
+
+        Args:
+            session: The session, in its transaction.
+            mapper: Of the class that has a file.
+            storage: Where the file is.
+        """
+        if (mapper.registry, storage) in self._reached:
+            return
+        for owner, column in find_columns(mapper.registry, storage):
+            self.holders[column] = connect(session, owner, column)
+        self._reached.add((mapper.registry, storage))
+        for connection in self.holders.values():
+            self.watch(connection)
+
+    def watch(self, connection: Connection) -> None:
+        """Watch a connection until :meth:`close`.
+
+        Args:
+            connection: A connection of the transaction.
+        """
+        if connection in self._watched:
+            return
+        self._watched.add(connection)
+        _watches[connection] = ref(self)
+        if not event.contains(connection, "commit", _on_commit):
+            event.listen(connection, "commit", _on_commit)
+        if not event.contains(connection.engine, "handle_error", _on_error):
+            event.listen(connection.engine, "handle_error", _on_error)
+
+    def close(self) -> None:
+        """Stop watching: the transaction is over."""
+        for connection in self._watched:
+            _watches.pop(connection, None)
+
+    def get_outcome(self, *, is_committed: bool) -> Outcome:
+        """Tell how the transaction ended.
+
+        Args:
+            is_committed: Whether the session says that it has committed.
+        """
+        if is_committed:
+            return Outcome.COMMITTED if self._sent == self._watched else Outcome.UNKNOWN
+        if not self._sent or self._is_refused:
+            return Outcome.ROLLED_BACK
+        return Outcome.UNKNOWN
+
+    def _on_commit(self, connection: Connection) -> None:
+        if not self._sent:
+            try:
+                self._before_commit()
+            except BaseException:
+                _roll_back(connection)
+                raise
+        self._sent.add(connection)
+
+    def _on_error(self, context: ExceptionContext) -> None:
+        connection = context.connection
+        if connection is None or connection not in self._sent:
+            self.had_error = True
+            return
+        is_answer = isinstance(context.sqlalchemy_exception, DBAPIError)
+        # With COMMITs on several connections, another one may have been taken.
+        if is_answer and not context.is_disconnect and self._sent == {connection}:
+            self._is_refused = _roll_back(connection)
+
+
+_watches: WeakKeyDictionary[Connection, ref[CommitWatch]] = WeakKeyDictionary()
+# A watch holds its connections, so they must not hold it: nothing would ever free either.
+
+
+def _find_watch(connection: Connection | None) -> CommitWatch | None:
+    watch = _watches.get(connection) if connection is not None else None
+    return watch() if watch is not None else None
+
+
+def _on_commit(connection: Connection) -> None:
+    if (watch := _find_watch(connection)) is not None:
+        watch._on_commit(connection)
+
+
+def _on_error(context: ExceptionContext) -> None:
+    if (watch := _find_watch(context.connection)) is not None:
+        watch._on_error(context)
+
+
+def _roll_back(connection: Connection) -> bool:
+    """Roll back what a COMMIT that was not taken has left open; tell whether that worked.
+
+    A session that is closed without a rollback after a failed COMMIT gives its connection back to
+    the pool as it is. SQLite, when it was busy, has kept the transaction open: the next user of the
+    connection would commit these rows too (seen with SQLAlchemy 2.1.9).
+    """
+    try:
+        connection.connection.rollback()
+    except (SQLAlchemyError, connection.dialect.loaded_dbapi.Error):
+        return False
+    return True

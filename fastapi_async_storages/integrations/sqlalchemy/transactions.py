@@ -1,0 +1,275 @@
+"""What each transaction of a session has stored and let go of, and what becomes of it."""
+
+import asyncio
+import logging
+from typing import Any
+
+from sqlalchemy.orm import InstanceState, Session, SessionTransaction
+from sqlalchemy.util import await_only
+from sqlalchemy.util.concurrency import greenlet_spawn
+
+from fastapi_async_storages.completion import complete
+from fastapi_async_storages.exceptions import ConfigurationError, NotFoundError
+from fastapi_async_storages.files import StorageFile
+from fastapi_async_storages.integrations.sqlalchemy.cleanup import clean_up
+from fastapi_async_storages.integrations.sqlalchemy.columns import FileColumn, is_same_place
+from fastapi_async_storages.integrations.sqlalchemy.commits import CommitWatch, Outcome
+from fastapi_async_storages.integrations.sqlalchemy.lookups import Holders, find_held, reconnected
+from fastapi_async_storages.integrations.sqlalchemy.names import FileNames
+from fastapi_async_storages.integrations.sqlalchemy.types import FileType
+from fastapi_async_storages.pending import PendingFile
+from fastapi_async_storages.storage import Storage
+
+__all__ = [
+    "TransactionFiles",
+    "end_transaction",
+    "find_files",
+    "get_files",
+    "mark_committed",
+    "start_transaction",
+]
+
+_KEY = "fastapi_async_storages.transactions"
+
+_ROLLBACK_LOOKUP_SECONDS = 10
+"""How long the database may take to say whether rows are there that were rolled back."""
+
+_logger = logging.getLogger("fastapi_async_storages")
+
+
+class TransactionFiles:
+    """The files of one transaction: the outermost one of a session, or a SAVEPOINT in it.
+
+    Args:
+        parent: Those of the transaction around a SAVEPOINT; ``None`` for the outermost one.
+
+    Attributes:
+        watch: Tells how the outermost transaction ends. It is the keeper of the files that this
+            one has stored.
+        stored: Files that are there because of this transaction: its rollback deletes them.
+        released: Names that rows held before, or that rows were to hold and do not. They are
+            candidates: whether a row still names them is found out right before the COMMIT, so
+            that one too many does no harm.
+        written: Files that the running flush gives to rows, each with the state of the object and
+            the column.
+        deleting: Objects that the running flush deletes, and whose files are noted already.
+        is_committed: Whether the session says that it has committed, or released the SAVEPOINT.
+    """
+
+    def __init__(self, parent: "TransactionFiles | None") -> None:
+        self.watch: CommitWatch = (
+            CommitWatch(self._find_unnamed) if parent is None else parent.watch
+        )
+        self.stored: set[StorageFile] = set()
+        self.released = FileNames()
+        self.written: list[tuple[InstanceState[Any], FileColumn, StorageFile]] = []
+        self.deleting: frozenset[InstanceState[Any]] = frozenset()
+        self.is_committed = False
+        self._unnamed = FileNames()
+
+    def check(self, file: StorageFile | PendingFile, label: str) -> None:
+        """Refuse a file that a row cannot hold.
+
+        Args:
+            file: A handle on it.
+            label: How errors name the attribute or the column.
+
+        Raises:
+            NotFoundError: When it was deleted because its transaction was rolled back.
+            ValueError: When it is in a transaction of another session that has not ended.
+        """
+        if isinstance(file, PendingFile):
+            return
+        if file._is_deleted:
+            raise NotFoundError(
+                f"{label} cannot hold {file.name!a} of {file.storage!r}: the file was deleted when"
+                " its transaction ended without a row that names it. Assign the content again.",
+                storage=repr(file.storage),
+                name=file.name,
+            )
+        if file._keeper not in (None, self.watch):
+            raise ValueError(
+                f"{label} cannot hold {file.name!a} of {file.storage!r} yet: another session has"
+                " stored it, in a transaction that may be rolled back. Commit that one first."
+            )
+
+    def claim(self, file: StorageFile) -> None:
+        """Take over a file that nobody has promised to keep.
+
+        Args:
+            file: A handle on it.
+        """
+        file._fresh = False
+        file._keeper = self.watch
+        self.stored.add(file)
+
+    def release(self, column_type: FileType, value: object) -> None:
+        """Note that a row lets go of the files that a column of it has held.
+
+        Args:
+            column_type: The type of the column.
+            value: What the column has held.
+        """
+        for file in column_type.files_in(value):
+            if isinstance(file, StorageFile):
+                self.released.add(file, column_type.cleanup)
+
+    def settle(self) -> None:
+        """Release what the last flush stored for rows that it did not write after all.
+
+        An object without the parent that it cannot be without is such a row.
+        """
+        for state, column, file in self.written:
+            held = column.type.files_in(state.dict.get(column.key))
+            if not (state.persistent and file in held):
+                self.released.add(file, "delete")
+        self.written.clear()
+
+    def merge_into(self, parent: "TransactionFiles") -> None:
+        """Pass on what a SAVEPOINT leaves to the transaction around it.
+
+        Files of one that was rolled back stay until the outermost transaction ends: the objects
+        have the handles still, and may be added once more.
+
+        Args:
+            parent: The files of the transaction around it.
+        """
+        self.settle()
+        parent.stored |= self.stored
+        parent.released.update(self.released if self.is_committed else FileNames(self.stored))
+
+    async def finish(self) -> None:
+        """Delete what no row names, now that the outermost transaction has ended.
+
+        This comes to its end also when the current task is cancelled, and raises nothing but that.
+        """
+        outcome = self.watch.get_outcome(is_committed=self.is_committed)
+        self.watch.close()
+        if outcome is Outcome.UNKNOWN:
+            _logger.warning(
+                "Nobody knows whether a transaction was committed: %d files that it stored and %d"
+                " that it let go of are left to the sweep.",
+                len(self.stored),
+                len(self.released),
+            )
+            doomed = FileNames()
+        elif outcome is Outcome.COMMITTED:
+            doomed = self._unnamed
+        else:
+            doomed = await self._find_undone()
+        for file in self.stored:
+            file._keeper = None
+            file._is_deleted = file in doomed
+        await clean_up(doomed)
+
+    def _find_unnamed(self) -> None:
+        """Find the candidates that no row names, in the transaction that is about to commit."""
+        self.settle()
+        candidates = FileNames()
+        candidates.update(self.released)
+        if self.watch.had_error:
+            # The error may have undone what was written before it. Then this query fails
+            # (PostgreSQL), or does not find the names (SQLite).
+            candidates.update(FileNames(self.stored))
+        self._unnamed = _keep_named(candidates, self.watch.holders)
+
+    async def _find_undone(self) -> FileNames:
+        """Find the stored files that no row names after the rollback.
+
+        Not every rollback undoes: there is none on an AUTOCOMMIT connection, sqlite3 commits a
+        SAVEPOINT that came before its BEGIN, MySQL commits before it alters a table.
+        """
+        stored = FileNames(self.stored)
+        try:
+            async with asyncio.timeout(_ROLLBACK_LOOKUP_SECONDS):
+                undone = await greenlet_spawn(_keep_named_after_all, stored, self.watch.holders)
+        except Exception as error:  # noqa: BLE001 - the database did say that it rolled back.
+            _logger.info("After a rollback nobody could look for its rows: %r", error)
+            return stored
+        if len(undone) < len(stored):
+            _logger.warning(
+                "%d files stay although the transaction that stored them was rolled back: rows name"
+                " them. Was it in AUTOCOMMIT mode?",
+                len(stored) - len(undone),
+            )
+        return undone
+
+
+def _keep_named(names: FileNames, holders: Holders) -> FileNames:
+    """Take away the names that a row holds."""
+
+    def find(storage: Storage, group: set[str]) -> set[str]:
+        columns = {
+            column: connection
+            for column, connection in holders.items()
+            if is_same_place(column.type.storage, storage)
+        }
+        return find_held(group, columns)
+
+    return names.without(find)
+
+
+def _keep_named_after_all(names: FileNames, holders: Holders) -> FileNames:
+    with reconnected(holders) as again:
+        return _keep_named(names, again)
+
+
+def find_files(session: Session) -> TransactionFiles | None:
+    """Return the files of the transaction that a session is in; ``None`` when nobody tracks it.
+
+    Args:
+        session: Any session.
+    """
+    transaction = session.get_nested_transaction() or session.get_transaction()
+    all_files: dict[object, TransactionFiles] = session.info.get(_KEY, {})
+    return all_files.get(transaction)
+
+
+def get_files(session: Session) -> TransactionFiles:
+    """Return the files of the transaction that a tracked session is in; begin one if need be.
+
+    Args:
+        session: The session.
+    """
+    transaction = session.get_nested_transaction() or session.get_transaction() or session.begin()
+    files: TransactionFiles = session.info[_KEY][transaction]
+    return files
+
+
+def start_transaction(session: Session, transaction: SessionTransaction) -> None:
+    """Listen to ``after_transaction_create``."""
+    if session.twophase:
+        raise ConfigurationError(
+            "track_files() does not support sessions with twophase=True: when the second phase"
+            " comes, and whether, is not for the session to say."
+        )
+    if transaction.nested or transaction.parent is None:
+        all_files = session.info.setdefault(_KEY, {})
+        all_files[transaction] = TransactionFiles(_find_parent(session, transaction))
+
+
+def mark_committed(session: Session) -> None:
+    """Listen to ``after_commit``, which a released SAVEPOINT fires too."""
+    files = find_files(session)
+    if files is not None:
+        files.is_committed = True
+
+
+def end_transaction(session: Session, transaction: SessionTransaction) -> None:
+    """Listen to ``after_transaction_end``, the only event that no way to end one leaves out."""
+    files = session.info.get(_KEY, {}).pop(transaction, None)
+    if files is None:  # The transaction of a flush.
+        return
+    parent = _find_parent(session, transaction)
+    if parent is not None:
+        files.merge_into(parent)
+    elif files.stored or len(files.released):
+        await_only(complete(files.finish()))
+
+
+def _find_parent(session: Session, transaction: SessionTransaction) -> TransactionFiles | None:
+    parent = transaction.parent
+    while parent is not None and not (parent.nested or parent.parent is None):
+        parent = parent.parent
+    all_files: dict[object, TransactionFiles] = session.info[_KEY]
+    return None if parent is None else all_files[parent]
