@@ -24,8 +24,6 @@ class FormFields:
 
     def __init__(self, model: type[BaseModel] | None) -> None:
         self._model = model
-        config = {} if model is None else model.model_config
-        self._takes_others = config.get("extra") in ("allow", "forbid")
         schema, self._definitions = self.describe()
         properties = schema.get("properties", {})
         self.names = frozenset(properties)
@@ -44,14 +42,6 @@ class FormFields:
         if "$ref" in schema:  # A model that refers to itself.
             schema = definitions[self._model.__name__]
         return schema, definitions
-
-    def takes(self, name: str) -> bool:
-        """Tell whether the model wants to know about a field.
-
-        Args:
-            name: Name in the form.
-        """
-        return self._takes_others or name in self.names
 
     def parse(
         self, items: Iterable[tuple[str, str]], errors: Iterable[Mapping[str, Any]] = ()

@@ -18,7 +18,6 @@ from fastapi_async_storages.uploads.bodies import (
     URLENCODED_TYPE,
     Progress,
     get_content_length,
-    get_filename,
     get_media_type,
 )
 from fastapi_async_storages.uploads.form_fields import FormFields
@@ -94,7 +93,7 @@ class UploadForm:
 
         Raises:
             TypeNotAllowedError: When the body is neither the form nor, where it may be, the file.
-            UploadRefusedError: When the announced length or file name breaks a rule.
+            FileTooLargeError: When the form announces more than its files and itself may have.
             MalformedBodyError: When the body is only a range of a file.
         """
         if get_media_type(request) != FORM_TYPE:
@@ -122,5 +121,3 @@ class UploadForm:
         if "content-range" in request.headers:
             # RFC 9110 section 14.5: a part must not be taken for the whole.
             raise MalformedBodyError("A file is uploaded as a whole, without Content-Range.")
-        [rules] = self.files.values()
-        rules.check_claims(filename=get_filename(request), size=get_content_length(request))

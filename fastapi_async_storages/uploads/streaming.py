@@ -120,7 +120,7 @@ class _FormReceiver:
                     await self._take_file(part)
                 elif part.name in form.files:
                     await _check_no_text(part)
-                elif form.fields.takes(part.name):
+                else:
                     texts.append((part.name, await part.read()))
         required = form.files.keys() - form.optional - self.files.keys()
         missing = [body_error("missing", name, "Field required") for name in sorted(required)]

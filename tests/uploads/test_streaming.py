@@ -31,6 +31,7 @@ from fastapi_async_storages.exceptions import (
 from fastapi_async_storages.http.problems import add_problem_handlers
 from fastapi_async_storages.keys import is_unique_name
 from fastapi_async_storages.lifespan import storage_lifespan
+from fastapi_async_storages.uploads.incoming import IncomingFile
 from fastapi_async_storages.uploads.multipart import FormLimits
 from fastapi_async_storages.uploads.rules import ImageRules, UploadRules
 from fastapi_async_storages.uploads.streaming import UploadedForm
@@ -98,6 +99,11 @@ async def assert_untouched(storage: Storage, tmp_path: Path) -> None:
         assert [path for path in files if path.parent.name != "locks"] == []
 
 
+async def read(storage: Storage, name: str) -> bytes:
+    async with storage, storage.open(name) as reader:
+        return await reader.read()
+
+
 def make_form(*parts: tuple[str, bytes]) -> tuple[bytes, dict[str, str]]:
     """Make a form of parts, each with its ``Content-Disposition`` parameters as they are sent."""
     body = b"".join(
@@ -139,8 +145,7 @@ async def test_a_file_of_a_form_is_stored_with_all_that_is_known(storage: Storag
     assert await list_names(storage) == [response.json()]
     assert response.json().startswith("photos/")
     assert response.json().endswith(".png")
-    async with storage.open(response.json()) as reader:
-        assert await reader.read() == content
+    assert await read(storage, response.json()) == content
 
 
 @pytest.mark.parametrize("method", ["PUT", "POST", "PATCH"])
@@ -153,25 +158,26 @@ async def test_a_raw_body_is_the_file(storage: Storage, method: str) -> None:
     async with open_client(app) as client:
         stored = (await client.request(method, "/", content=PNG, headers=headers)).json()
     assert stored == {"name": stored["name"], "filename": "日.jpg", "type": "image/png"}
-    async with storage.open(stored["name"]) as reader:
-        assert await reader.read() == PNG
+    assert await read(storage, stored["name"]) == PNG
 
 
 @pytest.mark.parametrize(
-    "content_type,media_type",
+    "content_type,content,media_type",
     [
-        ("text/csv", "text/csv"),
-        ("application/json", "application/json"),
-        (None, "text/plain"),
+        ("text/csv", b"1,2\n", "text/csv"),
+        ("application/x-own", bytes(9), "application/x-own"),
+        (None, b"1,2\n", "text/plain"),
         # What curl sends when it is told nothing: no claim.
-        ("application/x-www-form-urlencoded", "text/plain"),
+        ("application/x-www-form-urlencoded", bytes(9), "application/octet-stream"),
     ],
 )
-async def test_a_put_may_have_any_type(content_type: str | None, media_type: str) -> None:
+async def test_a_put_may_have_any_type(
+    content_type: str | None, content: bytes, media_type: str
+) -> None:
     storage = MemoryStorage()
     headers = {"content-type": content_type} if content_type else {}
     async with open_client(make_file_app(storage, StreamedUpload("file"), "PUT")) as client:
-        stored = (await client.put("/", content=b"1,2\n", headers=headers)).json()
+        stored = (await client.put("/", content=content, headers=headers)).json()
     assert stored == {"name": stored["name"], "filename": None, "type": media_type}
 
 
@@ -219,10 +225,8 @@ async def test_fields_come_before_and_after_the_files(storage: Storage) -> None:
     assert status == 200
     assert answer["fields"] == {"title": "Straße", "year": 2026, "tags": ["first", "second"]}
     assert sorted(answer["files"].values()) == await list_names(storage)
-    async with storage.open(answer["files"]["video"]) as reader:
-        assert await reader.read() == b"frames"
-    async with storage.open(answer["files"]["poster"]) as reader:
-        assert await reader.read() == PNG
+    assert await read(storage, answer["files"]["video"]) == b"frames"
+    assert await read(storage, answer["files"]["poster"]) == PNG
 
 
 @pytest.mark.parametrize(
@@ -249,6 +253,7 @@ async def test_a_file_that_is_not_required() -> None:
         _, stored = await post_parts(client, "/", ('name="file"; filename=""', b"nameless"))
     assert stored["filename"] is None
     assert await list_names(storage) == [stored["name"]]
+    assert await read(storage, stored["name"]) == b"nameless"
 
 
 async def test_the_storage_is_the_one_that_was_named_and_overrides_count() -> None:
@@ -300,6 +305,19 @@ async def test_progress_is_told_while_the_body_comes() -> None:
         await client.put("/", content=chunks(), headers={"x-upload": "a"})
         await client.put("/", content=b"x" * 500, headers={"x-upload": "b"})
     assert told == [("a", 100, None), ("a", 200, None), ("a", 300, None), ("b", 500, 500)]
+
+
+async def test_validators_know_what_a_raw_body_announces() -> None:
+    sizes: list[int | None] = []
+
+    async def note(file: IncomingFile) -> None:
+        sizes.append(file.size)
+
+    upload = StreamedUpload("file", rules=UploadRules(validators=[note]))
+    async with open_client(make_file_app(MemoryStorage(), upload, "PUT")) as client:
+        await client.put("/", content=b"12345")
+        await client.put("/", files={"file": b"12345"})
+    assert sizes == [5, None]
 
 
 # What is refused, with nothing left behind
@@ -460,15 +478,19 @@ async def test_a_png_named_jpg_is_stored_as_what_it_is() -> None:
     assert response.json()["name"].endswith(".png")
 
 
-async def call(app: FastAPI, scope: dict[str, Any], *chunks: bytes) -> tuple[int, int]:
+async def call(
+    app: FastAPI, scope: dict[str, Any], *chunks: bytes, leaves: bool = False
+) -> tuple[int, int]:
     """Call an app with a body; return the status, and how many chunks were asked for."""
     asked, statuses = 0, list[int]()
 
     async def receive() -> dict[str, Any]:
         nonlocal asked
         asked += 1
+        if asked > len(chunks) and leaves:
+            return {"type": "http.disconnect"}
         body = chunks[asked - 1] if asked <= len(chunks) else b""
-        return {"type": "http.request", "body": body, "more_body": asked < len(chunks)}
+        return {"type": "http.request", "body": body, "more_body": asked < len(chunks) or leaves}
 
     async def send(message: dict[str, Any]) -> None:
         if message["type"] == "http.response.start":
@@ -480,16 +502,23 @@ async def call(app: FastAPI, scope: dict[str, Any], *chunks: bytes) -> tuple[int
     return statuses[0], asked
 
 
-@pytest.mark.parametrize("announced", [1001 + 2_621_440, 10**15])
+@pytest.mark.parametrize(
+    "announced,answer",
+    [
+        (1000 + 2_621_440, (400, 1)),  # Read, and found to be no form.
+        (1001 + 2_621_440, (413, 0)),
+        (10**15, (413, 0)),
+    ],
+)
 async def test_a_form_that_announces_too_much_is_refused_before_a_byte_is_read(
-    announced: int,
+    announced: int, answer: tuple[int, int]
 ) -> None:
     app = make_file_app(MemoryStorage(), StreamedUpload("f", rules=UploadRules(max_size=1000)))
     headers = [
         (b"content-type", b"multipart/form-data; boundary=fence"),
         (b"content-length", str(announced).encode()),
     ]
-    assert await call(app, {"method": "POST", "headers": headers}) == (413, 0)
+    assert await call(app, {"method": "POST", "headers": headers}, b"") == answer
 
 
 async def test_a_raw_body_that_announces_one_byte_too_much_is_refused_unread() -> None:
@@ -517,6 +546,16 @@ async def test_a_length_that_lies_does_not_help_and_the_rest_is_not_read() -> No
     assert await call(app, scope, head, b"x" * 1000, b"x", b"\r\n--fence--") == (413, 3)
     assert await call(app, scope, head, b"x" * 1000, b"\r\n--fence--") == (200, 3)
     assert len(await list_names(storage)) == 1
+
+
+async def test_a_client_that_leaves_is_no_error_of_the_server(
+    storage: Storage, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = make_file_app(storage, StreamedUpload("f"), "PUT")
+    scope = {"method": "PUT", "headers": [(b"content-length", b"100000")]}
+    assert await call(app, scope, b"x" * 50_000, leaves=True) == (400, 2)
+    assert caplog.messages == []
+    await assert_untouched(storage, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -103,11 +103,5 @@ async def test_fields_mean_what_they_mean_in_fastapi(
             # httpx sends a file without a name as a field.
             parts: Any = [*((name, (None, text)) for name, text in items), *photo]
             response = await client.post(f"/{path}/{model.__name__}", files=parts)
-            answer = response.json()
-            if response.status_code == 422:
-                for error in answer["detail"]:
-                    if error["type"] == "missing":
-                        # All that was sent, in FastAPI also what the model ignores.
-                        del error["input"]
-            answers.append((response.status_code, answer))
+            answers.append((response.status_code, response.json()))
     assert answers[0] == answers[1]
