@@ -9,7 +9,7 @@ from fastapi_async_storages.backends._s3_bucket import Bucket
 from fastapi_async_storages.backends._s3_presigning import SAMPLE_KEY, UrlSigner
 from fastapi_async_storages.dispositions import Disposition, content_disposition
 
-__all__ = ["MAX_EXPIRES_IN", "ObjectUrls", "join_url"]
+__all__ = ["MAX_EXPIRES_IN", "ObjectUrls", "join_url", "to_disposition_header"]
 
 MAX_EXPIRES_IN = 7 * 24 * 3600
 """Longest life of a presigned URL in seconds.
@@ -26,6 +26,19 @@ def join_url(base_url: str, key: str) -> str:
         key: Key of the object.
     """
     return base_url + quote(key, safe="/~")
+
+
+def to_disposition_header(disposition: Disposition | None, filename: str | None) -> str | None:
+    """Return the ``Content-Disposition`` that a URL asks for, if it asks for one.
+
+    Args:
+        disposition: Whether a browser shows the file or saves it.
+        filename: Name under which a browser saves the file.
+    """
+    if filename is None and disposition is None:
+        return None
+    # A name is for saving, so a name alone means that.
+    return content_disposition(disposition or "attachment", filename)
 
 
 class ObjectUrls:
@@ -67,10 +80,7 @@ class ObjectUrls:
             raise ValueError(
                 f"expires_in must be at most {MAX_EXPIRES_IN} seconds (7 days), not {expires_in}."
             )
-        header = None
-        if filename is not None or disposition is not None:
-            # A name is for saving, so a name alone means that.
-            header = content_disposition(disposition or "attachment", filename)
+        header = to_disposition_header(disposition, filename)
         place = self._bucket.locate(name)
         with self._bucket.translate_errors(name):
             sample = self._sample or await self._learn()

@@ -44,6 +44,8 @@ from fastapi_async_storages.streams import ByteStream
 if TYPE_CHECKING:
     from botocore.config import Config
 
+    from fastapi_async_storages.backends._s3_cloudfront import CloudFrontUrls
+
 __all__ = ["S3Storage"]
 
 DEFAULT_MAX_CONCURRENCY = 4
@@ -71,7 +73,13 @@ class S3Storage(Storage):
             they have none.
         default_acl: Canned ACL of what is stored, such as ``"public-read"``.
         custom_domain: Host of a CDN that serves the bucket; :meth:`get_path` returns its URLs,
-            unsigned.
+            unsigned unless the next two are given.
+        cloudfront_key_id: ID of a public key in a key group that the CloudFront distribution of
+            ``custom_domain`` trusts: URLs are signed, and expire. For a file name and a
+            disposition the distribution must hand ``response-content-disposition`` of the query on
+            to S3 and sign its own requests (origin access control). Needs the extra
+            ``cloudfront``.
+        cloudfront_private_key: The private key to it in PEM, RSA or ECDSA (P-256).
         querystring_auth: ``False`` for plain URLs of a bucket that everyone may read, instead of
             presigned ones.
         public_endpoint_url: Where the users' browsers reach the server, if not at
@@ -123,6 +131,8 @@ class S3Storage(Storage):
         use_ssl: bool = True,
         default_acl: str | None = None,
         custom_domain: str | None = None,
+        cloudfront_key_id: str | None = None,
+        cloudfront_private_key: str | bytes | None = None,
         querystring_auth: bool = True,
         public_endpoint_url: str | None = None,
         prefix: str = "",
@@ -143,6 +153,9 @@ class S3Storage(Storage):
         self._querystring_auth = querystring_auth
         self._part_size = part_size
         self._max_concurrency = max_concurrency
+        self._cloudfront = _open_cloudfront(
+            self._cdn_url, cloudfront_key_id, cloudfront_private_key
+        )
         self._config = S3Config(
             endpoint_url=to_url("endpoint_url", endpoint_url),
             access_key_id=aws_access_key_id,
@@ -163,8 +176,10 @@ class S3Storage(Storage):
 
     @property
     def presigns(self) -> bool:
-        """Whether :meth:`get_path` returns URLs that S3 signs, and not those of a CDN."""
-        return self._querystring_auth and self._cdn_url is None
+        """Whether :meth:`get_path` returns URLs that are signed, by S3 or for CloudFront."""
+        if self._cdn_url is not None:
+            return self._cloudfront is not None
+        return self._querystring_auth
 
     def _check_arguments(self) -> None:
         if not self._bucket_name:
@@ -262,6 +277,13 @@ class S3Storage(Storage):
             return await (await self._connect()).urls.get(
                 name, expires_in=expires_in, filename=filename, disposition=disposition
             )
+        if self._cloudfront is not None:
+            return self._cloudfront.get(
+                to_key(self._prefix, name, storage=repr(self)),
+                expires_in=expires_in,
+                filename=filename,
+                disposition=disposition,
+            )
         if filename is not None or disposition is not None:
             # Only a signed request may say which headers the answer has. Left out in silence, a
             # page that was meant to be downloaded would be shown, and run its script.
@@ -277,3 +299,18 @@ class S3Storage(Storage):
 
     async def _check(self) -> None:
         await (await self._connect()).engine.check()
+
+
+def _open_cloudfront(
+    cdn_url: str | None, key_id: str | None, private_key: str | bytes | None
+) -> "CloudFrontUrls | None":
+    if not key_id and not private_key:
+        return None
+    if not (key_id and private_key and cdn_url):
+        raise ConfigurationError(
+            "cloudfront_key_id and cloudfront_private_key go together, and need custom_domain."
+        )
+    # Loaded here because it needs an extra of its own.
+    from fastapi_async_storages.backends._s3_cloudfront import CloudFrontUrls  # noqa: PLC0415
+
+    return CloudFrontUrls(f"{cdn_url}/", key_id=key_id, private_key=private_key)
