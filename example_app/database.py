@@ -9,9 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_asyn
 
 from example_app.models import Base
 from example_app.settings import settings
+from fastapi_async_storages.integrations.sqlalchemy import track_files
 
 engine = create_async_engine(settings.database_url)
-make_session = async_sessionmaker(engine, expire_on_commit=False)
+make_session = track_files(async_sessionmaker(engine, expire_on_commit=False))
 
 
 @asynccontextmanager
@@ -26,7 +27,7 @@ async def open_database() -> AsyncIterator[None]:
 
 
 async def get_session() -> AsyncIterator[AsyncSession]:
-    """Hand out a session for one request; what it did not commit is rolled back."""
+    """Hand out a session for one request; what it did not commit is rolled back, files too."""
     async with make_session() as session:
         yield session
 

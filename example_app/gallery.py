@@ -8,7 +8,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from example_app.models import Document, Photo
 from example_app.thumbnails import make_thumbnail
-from fastapi_async_storages import ImageRules, Storage, StorageFile, UploadRules, save_upload
+from fastapi_async_storages import (
+    ImageRules,
+    Storage,
+    StorageFile,
+    StorageImage,
+    UploadRules,
+    save_upload,
+)
 from fastapi_async_storages.exceptions import InvalidImageError
 
 DOCUMENT_RULES = UploadRules(max_size="50MiB")
@@ -27,19 +34,15 @@ async def list_rows(model: type[Row], session: AsyncSession) -> list[Row]:
 
 
 async def add_document(upload: UploadFile, session: AsyncSession, storage: Storage) -> Document:
-    """Store a document and commit its row.
+    """Store a document and commit its row; neither is ever there without the other.
 
     Raises:
         UploadRefusedError: When it breaks the rules; nothing is stored then.
     """
     file = await save_upload(upload, storage, prefix="documents", rules=DOCUMENT_RULES)
-    try:
-        document = Document(**await _describe(file), file=file)
-        session.add(document)
-        await session.commit()
-    except BaseException:
-        await file.delete()
-        raise
+    document = Document(**await _describe(file), file=file)
+    session.add(document)
+    await session.commit()
     return document
 
 
@@ -51,25 +54,20 @@ async def add_photo(upload: UploadFile, session: AsyncSession, storage: Storage)
         InvalidImageError: When its pixels cannot be read; nothing is stored then.
     """
     image = await save_upload(upload, storage, prefix="photos", rules=PHOTO_RULES)
-    stored = [image]
-    try:
-        thumbnail = await save_upload(await _make_thumbnail(image), storage, prefix="thumbnails")
-        stored.append(thumbnail)
-        photo = Photo(**await _describe(image), image=image, thumbnail=thumbnail)
-        session.add(photo)
-        await session.commit()
-    except BaseException:
-        await storage.delete_many([file.name for file in stored])
-        raise
+    photo = Photo(**await _describe(image), image=image)
+    session.add(photo)
+    # From here on the photo belongs to the transaction: if there is no thumbnail, it goes too.
+    await session.flush()
+    thumbnail = await _make_thumbnail(image)
+    photo.thumbnail = StorageImage.pending(thumbnail, filename="thumbnail.jpg")
+    await session.commit()
     return photo
 
 
-async def remove(row: Document | Photo, session: AsyncSession, storage: Storage) -> None:
-    """Delete a row, then its files: a file that outlives its row is litter, not a broken page."""
-    files = [row.file] if isinstance(row, Document) else [row.image, row.thumbnail]
+async def remove(row: Document | Photo, session: AsyncSession) -> None:
+    """Delete a row; its files go when that is committed."""
     await session.delete(row)
     await session.commit()
-    await storage.delete_many([file.name for file in files])
 
 
 async def _make_thumbnail(image: StorageFile) -> bytes:

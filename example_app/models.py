@@ -39,7 +39,7 @@ class Photo(Base):
     content_type: Mapped[str]
     size: Mapped[int]
     image: Mapped[StorageImage] = mapped_column(ImageType(storage))
-    thumbnail: Mapped[StorageImage] = mapped_column(ImageType(storage))
+    thumbnail: Mapped[StorageImage | None] = mapped_column(ImageType(storage, prefix="thumbnails"))
     created_at: Mapped[datetime] = mapped_column(
         DateTime(timezone=True), default=lambda: datetime.now(UTC)
     )

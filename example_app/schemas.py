@@ -55,8 +55,9 @@ class PhotoOut(BaseModel):
     @classmethod
     async def of(cls, photo: Photo) -> Self:
         """Describe a photo. The dimensions come from the first bytes of the stored images."""
+        thumbnail = photo.thumbnail or photo.image
         (width, height), (thumbnail_width, thumbnail_height) = await asyncio.gather(
-            photo.image.get_dimensions(), photo.thumbnail.get_dimensions()
+            photo.image.get_dimensions(), thumbnail.get_dimensions()
         )
         return cls(
             id=photo.id,
@@ -72,5 +73,5 @@ class PhotoOut(BaseModel):
             ),
             thumbnail_width=thumbnail_width,
             thumbnail_height=thumbnail_height,
-            thumbnail_url=await photo.thumbnail.get_path(),
+            thumbnail_url=await thumbnail.get_path(),
         )

@@ -37,9 +37,9 @@ async def create_document(
 
 
 @router.delete("/documents/{document_id}", status_code=status.HTTP_204_NO_CONTENT)
-async def delete_document(document_id: int, session: SessionDep, storage: StorageDep) -> None:
+async def delete_document(document_id: int, session: SessionDep) -> None:
     """Delete a document and its file."""
-    await gallery.remove(await find(Document, document_id, session), session, storage)
+    await gallery.remove(await find(Document, document_id, session), session)
 
 
 @router.get("/photos")
@@ -60,9 +60,9 @@ async def create_photo(file: UploadFile, session: SessionDep, storage: StorageDe
 
 
 @router.delete("/photos/{photo_id}", status_code=status.HTTP_204_NO_CONTENT)
-async def delete_photo(photo_id: int, session: SessionDep, storage: StorageDep) -> None:
+async def delete_photo(photo_id: int, session: SessionDep) -> None:
     """Delete a photo and its files."""
-    await gallery.remove(await find(Photo, photo_id, session), session, storage)
+    await gallery.remove(await find(Photo, photo_id, session), session)
 
 
 async def find(model: type[Row], row_id: int, session: SessionDep) -> Row:

@@ -44,21 +44,17 @@ async def upload_photo(
 
 
 @router.post("/documents/{document_id}/delete")
-async def delete_document_form(
-    document_id: int, request: Request, session: SessionDep, storage: StorageDep
-) -> Response:
+async def delete_document_form(document_id: int, request: Request, session: SessionDep) -> Response:
     """Delete a document: forms cannot send DELETE."""
     document = await find(Document, document_id, session)
-    return await submit(gallery.remove(document, session, storage), request, session)
+    return await submit(gallery.remove(document, session), request, session)
 
 
 @router.post("/photos/{photo_id}/delete")
-async def delete_photo_form(
-    photo_id: int, request: Request, session: SessionDep, storage: StorageDep
-) -> Response:
+async def delete_photo_form(photo_id: int, request: Request, session: SessionDep) -> Response:
     """Delete a photo: forms cannot send DELETE."""
     photo = await find(Photo, photo_id, session)
-    return await submit(gallery.remove(photo, session, storage), request, session)
+    return await submit(gallery.remove(photo, session), request, session)
 
 
 async def submit(work: Awaitable[object], request: Request, session: SessionDep) -> Response:

@@ -169,6 +169,13 @@ def test_the_embedded_default_keeps_everything_in_var(tmp_path: Path) -> None:
     }
 
 
+def test_a_photo_without_a_thumbnail_leaves_no_file(tmp_path: Path) -> None:
+    with serve_in_process(APP, cwd=tmp_path) as (url, _):
+        photo = {"file": ("cut.jpg", make_photo()[:2000])}
+        assert httpx.post(f"{url}/api/photos", files=photo).status_code == 422
+        assert list((tmp_path / "var" / "files").glob("photos/*")) == []
+
+
 def test_a_missing_bucket_stops_the_start_with_one_clear_error(
     s3_server: S3Server, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
