@@ -3,9 +3,9 @@
 import enum
 from collections.abc import Callable
 from typing import Any
-from weakref import WeakKeyDictionary, ref
+from weakref import WeakKeyDictionary, WeakSet, ref
 
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, Dialect, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Mapper, Session, registry
@@ -85,10 +85,13 @@ class CommitWatch:
             return
         self._watched.add(connection)
         _watches[connection] = ref(self)
-        if not event.contains(connection, "commit", _on_commit):
+        # event.contains() goes by ids, which new objects get again.
+        if connection not in _listened:
+            _listened.add(connection)
             event.listen(connection, "commit", _on_commit)
-        if not event.contains(connection.engine, "handle_error", _on_error):
-            event.listen(connection.engine, "handle_error", _on_error)
+        if connection.dialect not in _listened:
+            _listened.add(connection.dialect)
+            event.listen(connection.dialect, "handle_error", _on_error)
 
     def close(self) -> None:
         """Stop watching: the transaction is over."""
@@ -127,8 +130,10 @@ class CommitWatch:
             self._is_refused = _roll_back(connection)
 
 
-_watches: WeakKeyDictionary[Connection, ref[CommitWatch]] = WeakKeyDictionary()
+_listened: WeakSet[Connection | Dialect] = WeakSet()
+
 # A watch holds its connections, so they must not hold it: nothing would ever free either.
+_watches: WeakKeyDictionary[Connection, ref[CommitWatch]] = WeakKeyDictionary()
 
 
 def _find_watch(connection: Connection | None) -> CommitWatch | None:

@@ -1,12 +1,12 @@
 """Storing the contents that one flush has found: side by side, all of them or none."""
 
 import asyncio
+import inspect
 import io
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-
-from starlette.datastructures import UploadFile
+from typing import Any
 
 from fastapi_async_storages.completion import complete, run_in_thread
 from fastapi_async_storages.exceptions import StorageError
@@ -99,15 +99,17 @@ async def _rewind(content: Content) -> None:
     pending = content.pending
     source, start, was_read = pending.content, pending.start, pending.was_read
     pending.was_read = True
+    seek: Any = getattr(source, "seek", None)
     if isinstance(source, io.BytesIO) and start is not None:
-        source.seek(start)
+        seek(start)
     elif start is not None:
-        await run_in_thread(source.seek, start)  # type: ignore[union-attr]
-    # save_upload() begins an UploadFile from its start by itself.
-    elif was_read and not isinstance(
-        source, bytes | bytearray | memoryview | os.PathLike | UploadFile
-    ):
+        await run_in_thread(seek, start)
+    elif not was_read or isinstance(source, bytes | bytearray | memoryview | os.PathLike):
+        return
+    elif inspect.iscoroutinefunction(seek):
+        await seek(0)  # Such as an UploadFile, of which save_upload() always takes all.
+    else:
         raise ValueError(
-            f"{content.label} cannot be stored: {pending!r} was read by an earlier flush, and"
-            " cannot be read twice. Assign the content anew."
+            f"{content.label} cannot be stored: an earlier flush has begun to read {pending!r},"
+            " which cannot be read twice. Assign the content anew."
         )

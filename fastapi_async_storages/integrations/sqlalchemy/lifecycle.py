@@ -91,8 +91,8 @@ def track_files(factory: async_sessionmaker[SessionT]) -> async_sessionmaker[Ses
         ConfigurationError: From its sessions, when they are to commit in two phases.
     """
     base: type[Session] = factory.kw.get("sync_session_class") or factory.class_.sync_session_class
-    if not event.contains(base, "before_flush", before_flush):
-        tracked = type(f"FileTracking{base.__name__}", (base,), {})
+    if not getattr(base, "tracks_files", False):
+        tracked = type(f"FileTracking{base.__name__}", (base,), {"tracks_files": True})
         for name, listener in _LISTENERS.items():
             event.listen(tracked, name, listener)
         factory.configure(sync_session_class=tracked)

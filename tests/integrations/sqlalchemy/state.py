@@ -1,5 +1,8 @@
 """What is in the database and in the storage, read past sessions and faults."""
 
+import asyncio
+from collections.abc import Callable
+
 from sqlalchemy import Unicode, select, type_coerce
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -7,7 +10,7 @@ from fastapi_async_storages import Storage
 from fastapi_async_storages.integrations.sqlalchemy import FileType
 from tests.integrations.sqlalchemy.models import Base, storage
 
-__all__ = ["read_contents", "read_files", "read_names"]
+__all__ = ["read_contents", "read_files", "read_names", "until"]
 
 
 async def read_names(engine: AsyncEngine) -> list[str]:
@@ -42,3 +45,10 @@ async def read_contents(engine: AsyncEngine) -> list[bytes]:
     assert names - files.keys() == set(), "rows have lost their files"
     assert files.keys() - names == set(), "files have no row"
     return sorted(files.values())
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition that nobody announces."""
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0)
