@@ -11,6 +11,17 @@ except ModuleNotFoundError:
     ) from None
 
 from fastapi_async_storages.integrations.sqlalchemy.lifecycle import track_files
+from fastapi_async_storages.integrations.sqlalchemy.sweep import SweepReport, sweep
 from fastapi_async_storages.integrations.sqlalchemy.types import Cleanup, FileType, ImageType
+from fastapi_async_storages.integrations.sqlalchemy.verify import Defect, verify
 
-__all__ = ["Cleanup", "FileType", "ImageType", "track_files"]
+__all__ = [
+    "Cleanup",
+    "Defect",
+    "FileType",
+    "ImageType",
+    "SweepReport",
+    "sweep",
+    "track_files",
+    "verify",
+]

@@ -1,0 +1,89 @@
+"""Asking a storage about many files, several at a time."""
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
+
+from fastapi_async_storages.completion import run_in_thread
+from fastapi_async_storages.exceptions import NotFoundError, StorageError
+from fastapi_async_storages.info import FileInfo
+from fastapi_async_storages.storage import Storage
+
+__all__ = ["get_infos", "read_checksums"]
+
+T = TypeVar("T")
+
+_CONCURRENCY = 16
+"""Requests at a time: what one client of an S3 server keeps busy (measured)."""
+
+_READERS = 4
+"""Files that are read at a time: more of them only share the same bandwidth."""
+
+
+async def get_infos(storage: Storage, names: Iterable[str]) -> dict[str, FileInfo | None]:
+    """Return what is known about files.
+
+    Args:
+        storage: Where they are.
+        names: Which files.
+
+    Returns:
+        The record of each file; ``None`` where there is no such file.
+
+    Raises:
+        InvalidNameError: When a name is invalid.
+        StorageError: The first error of the storage, after which no more is asked.
+    """
+
+    async def get(name: str) -> FileInfo | None:
+        try:
+            return await storage.get_info(name)
+        except NotFoundError:
+            return None
+
+    return await _ask(get, names, _CONCURRENCY)
+
+
+async def read_checksums(storage: Storage, names: Iterable[str]) -> dict[str, str | StorageError]:
+    """Read files from their first byte to the last, and return their checksums.
+
+    Args:
+        storage: Where they are.
+        names: Which files.
+
+    Returns:
+        ``"sha256:"`` and 64 hex digits for each file, or the error that reading it raised: one file
+        that cannot be read says nothing of the others.
+    """
+
+    async def read(name: str) -> str | StorageError:
+        digest = hashlib.sha256()
+        try:
+            async with storage.open(name) as reader:
+                async for chunk in reader:
+                    await run_in_thread(digest.update, chunk)
+        except StorageError as error:
+            return error
+        return f"sha256:{digest.hexdigest()}"
+
+    return await _ask(read, names, _READERS)
+
+
+async def _ask(
+    question: Callable[[str], Awaitable[T]], names: Iterable[str], concurrency: int
+) -> dict[str, T]:
+    answers: dict[str, T] = {}
+    waiting = iter(set(names))
+
+    async def work() -> None:
+        for name in waiting:
+            answers[name] = await question(name)
+
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(concurrency):
+                tasks.create_task(work())
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return answers
