@@ -10,10 +10,10 @@ except ModuleNotFoundError:
         " pip install 'fastapi-async-storages[sqlalchemy]'"
     ) from None
 
+from fastapi_async_storages.integrations.sqlalchemy.defects import Defect, verify
 from fastapi_async_storages.integrations.sqlalchemy.lifecycle import track_files
-from fastapi_async_storages.integrations.sqlalchemy.sweep import SweepReport, sweep
+from fastapi_async_storages.integrations.sqlalchemy.orphans import SweepReport, sweep
 from fastapi_async_storages.integrations.sqlalchemy.types import Cleanup, FileType, ImageType
-from fastapi_async_storages.integrations.sqlalchemy.verify import Defect, verify
 
 __all__ = [
     "Cleanup",

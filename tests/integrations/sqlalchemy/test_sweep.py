@@ -20,7 +20,7 @@ from sqlmodel import Field, SQLModel
 from fastapi_async_storages import FileInfo, LocalStorage, MemoryStorage, Storage, StorageFile
 from fastapi_async_storages.exceptions import BackendUnavailableError, ConfigurationError
 from fastapi_async_storages.integrations.sqlalchemy import FileType, ImageType
-from fastapi_async_storages.integrations.sqlalchemy.sweep import SweepReport, sweep
+from fastapi_async_storages.integrations.sqlalchemy.orphans import SweepReport, sweep
 from fastapi_async_storages.testing.faults import Fail, FaultyStorage, Pause
 from tests.integrations.sqlalchemy.databases import create_tables
 from tests.storages import BACKENDS, make_storage

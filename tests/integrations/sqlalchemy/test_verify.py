@@ -14,7 +14,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from fastapi_async_storages import MemoryStorage, Storage, StorageFile, save_upload
 from fastapi_async_storages.exceptions import BackendUnavailableError, ConfigurationError
 from fastapi_async_storages.integrations.sqlalchemy import FileType
-from fastapi_async_storages.integrations.sqlalchemy.verify import Defect, verify
+from fastapi_async_storages.integrations.sqlalchemy.defects import Defect, verify
 from fastapi_async_storages.testing.faults import Corrupt, Fail, FaultyStorage, Pause, Truncate
 from tests.integrations.sqlalchemy.databases import create_tables
 from tests.storages import BACKENDS, make_storage
