@@ -8,11 +8,12 @@ import shutil
 import stat
 import threading
 import unicodedata
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from blockbuster import blockbuster_ctx
@@ -294,6 +295,63 @@ async def test_a_reader_keeps_the_version_that_it_opened(storage: LocalStorage) 
         await storage.upload(b"2", "a")
         await storage.delete("a")
         assert b"".join([chunk async for chunk in chunks]) == b"1" * 2 * BLOCK
+
+
+async def replace_twice(storage: LocalStorage) -> None:
+    for content in (b"22", b"333"):
+        await storage.upload(content, "a", metadata={"size": str(len(content))})
+
+
+async def delete(storage: LocalStorage) -> None:
+    await storage.delete("a")
+
+
+async def delete_and_store_again(storage: LocalStorage) -> None:
+    await storage.delete("a")
+    await storage.upload(b"22", "a", metadata={"size": "2"})
+
+
+async def move_away_and_replace(storage: LocalStorage) -> None:
+    await storage.move("a", "b")
+    await storage.upload(b"22", "a", metadata={"size": "2"})
+
+
+@pytest.mark.parametrize(
+    "change, size",
+    [(replace_twice, 3), (delete, None), (delete_and_store_again, 2), (move_away_and_replace, 2)],
+)
+async def test_a_file_that_changes_between_its_bytes_and_its_record(
+    root: Path,
+    storage: LocalStorage,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[LocalStorage], Coroutine[Any, Any, None]],
+    size: int | None,
+) -> None:
+    """The worst moment: the file is open, and its record is about to be read."""
+    open_file = os.open
+
+    def change_before_the_record(path: str, *args: Any, **kwargs: Any) -> int:
+        if path.endswith(".json"):
+            monkeypatch.setattr(os, "open", open_file)
+            asyncio.run(change(LocalStorage(root)))  # In the worker thread of the reader.
+        return open_file(path, *args, **kwargs)
+
+    async def open_and_read() -> tuple[int, str]:
+        async with storage.open("a") as reader:
+            return len(await reader.read()), reader.info.metadata["size"]
+
+    async def get_info() -> tuple[int, str]:
+        info = await storage.get_info("a")
+        return info.size, info.metadata["size"]
+
+    for look in (open_and_read, get_info):
+        await storage.upload(b"1", "a", metadata={"size": "1"})
+        monkeypatch.setattr(os, "open", change_before_the_record)
+        if size is None:
+            with pytest.raises(NotFoundError):
+                await look()
+        else:
+            assert await look() == (size, str(size))
 
 
 # Where hard links do not exist, and other limits of file systems
