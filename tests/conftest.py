@@ -8,7 +8,7 @@ from hypothesis import settings
 from tests.servers.postgresql import find_binaries, run_postgresql
 from tests.servers.s3 import S3Server, run_s3_server
 
-pytest_plugins = ["fastapi_async_storages.testing.plugin"]
+pytest_plugins = ["fastapi_async_storages.pytest_plugin"]
 
 # A machine that is busy with other things makes no example wrong.
 settings.register_profile("suite", settings(), deadline=None)
