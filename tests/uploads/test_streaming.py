@@ -9,7 +9,18 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
-from fastapi import APIRouter, Body, Depends, FastAPI, File, Form, HTTPException, Request, Response
+from fastapi import (
+    APIRouter,
+    BackgroundTasks,
+    Body,
+    Depends,
+    FastAPI,
+    File,
+    Form,
+    HTTPException,
+    Request,
+    Response,
+)
 from fastapi.exceptions import ResponseValidationError
 from httpx import AsyncClient
 from pydantic import BaseModel
@@ -274,7 +285,7 @@ async def test_the_storage_is_the_one_that_was_named_and_overrides_count() -> No
 
     async with open_client(app) as client:
         names = [(await client.put(path, content=b"x")).json() for path in ("/default", "/avatars")]
-        assert names == [*await list_names(default), *await list_names(avatars)]
+        assert [await list_names(default), await list_names(avatars)] == [names[:1], names[1:]]
         for dependency in (get_storage, named_storage("avatars")):
             app.dependency_overrides[dependency] = lambda: instead
         names = [(await client.put(path, content=b"x")).json() for path in ("/default", "/avatars")]
@@ -713,6 +724,25 @@ async def test_a_request_that_succeeds_keeps_its_file() -> None:
         await client.post("/succeeds", files={"file": ("a.txt", b"x")})
     assert stored_at_answer == [await list_names(storage)]
     assert len(stored_at_answer[0]) == 1
+
+
+async def test_what_fails_behind_the_answer_deletes_nothing() -> None:
+    storage = MemoryStorage()
+    app = make_app(storage)
+
+    async def fail() -> None:
+        raise AbortedError
+
+    @app.post("/")
+    async def create(
+        file: Annotated[StorageFile, StreamedUpload("file")], tasks: BackgroundTasks
+    ) -> None:
+        tasks.add_task(fail)
+
+    async with open_client(app) as client:
+        with pytest.raises(AbortedError):
+            await client.post("/", files={"file": ("a.txt", b"x")})
+    assert len(await list_names(storage)) == 1
 
 
 async def test_a_cancelled_handler_deletes_its_file(storage: Storage, tmp_path: Path) -> None:
