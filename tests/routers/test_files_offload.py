@@ -214,7 +214,6 @@ class TestPathSend:
         assert same[0]["status"] == 304
 
     def test_granian_sends_it(self, root: Path) -> None:
-        pytest.importorskip("granian")
         with serve_with_granian(root) as url:
             answer = httpx.get(f"{url}/files/{quote(NAME)}")
             part = httpx.get(f"{url}/files/{quote(NAME)}", headers={"Range": "bytes=5-9"})

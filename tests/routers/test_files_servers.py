@@ -12,10 +12,11 @@ from urllib.parse import urlsplit
 
 import pytest
 from fastapi import FastAPI
+from hypothesis import given, settings
 
-from fastapi_async_storages import Storage, create_files_router, public
+from fastapi_async_storages import FileInfo, Storage, create_files_router, public
 from fastapi_async_storages.lifespan import storage_lifespan
-from tests.http_model import DrawnRequest, expect
+from tests.http_model import DrawnRequest, expect, requests
 from tests.servers.http_server import SERVERS, ServerName, serve
 from tests.storages import BACKENDS, make_storage
 
@@ -67,29 +68,55 @@ def base_url(storage: Storage, server: ServerName) -> Iterator[str]:
         yield url
 
 
-def test_one_connection_gets_all_answers_byte_for_byte(base_url: str, storage: Storage) -> None:
-    info = asyncio.run(storage.get_info("folder/file.bin"))
+@pytest.fixture(scope="module")
+def connection(base_url: str) -> Iterator[http.client.HTTPConnection]:
+    """One connection: a body of another length than announced would spoil the next answer."""
+    with closing(http.client.HTTPConnection(urlsplit(base_url).netloc, timeout=30)) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def info(storage: Storage, base_url: str) -> FileInfo:
+    del base_url  # It stores the file.
+    return asyncio.run(storage.get_info("folder/file.bin"))
+
+
+def check_answers(
+    connection: http.client.HTTPConnection, info: FileInfo, request: DrawnRequest
+) -> None:
     assert info.etag is not None
     assert info.last_modified is not None
-    # One connection: a body that is longer or shorter than announced would spoil the next answer.
-    with closing(http.client.HTTPConnection(urlsplit(base_url).netloc, timeout=30)) as connection:
-        for request in REQUESTS:
-            headers = request.to_headers(info.etag, info.last_modified)
-            for method in ("GET", "HEAD"):
-                connection.request(method, "/files/folder/file.bin", headers=headers)
-                answer = connection.getresponse()
-                body = answer.read()
+    headers = request.to_headers(info.etag, info.last_modified)
+    for method in ("GET", "HEAD"):
+        connection.request(method, "/files/folder/file.bin", headers=headers)
+        answer = connection.getresponse()
+        body = answer.read()
 
-                expected = expect(request, CONTENT, is_get=method == "GET")
-                assert answer.status == expected.status, (method, headers)
-                if method == "HEAD":
-                    assert body == b""
-                elif expected.status < 300:
-                    assert body == expected.body
-                assert answer.getheader("content-range") == expected.content_range
-                if expected.status < 300:
-                    assert answer.getheader("content-length") == str(len(expected.body))
-                    assert answer.getheader("accept-ranges") == "bytes"
+        expected = expect(request, CONTENT, is_get=method == "GET")
+        assert answer.status == expected.status, (method, headers)
+        assert answer.getheader("content-range") == expected.content_range
+        if method == "HEAD":
+            assert body == b""
+        elif expected.status < 300:
+            assert body == expected.body
+        if expected.status < 300:
+            assert answer.getheader("content-length") == str(len(expected.body))
+            assert answer.getheader("accept-ranges") == "bytes"
+
+
+def test_each_kind_of_request_is_answered_byte_for_byte(
+    connection: http.client.HTTPConnection, info: FileInfo
+) -> None:
+    for request in REQUESTS:
+        check_answers(connection, info, request)
+
+
+@given(drawn=requests(len(CONTENT)))
+@settings(max_examples=40)
+def test_any_request_is_answered_byte_for_byte(
+    connection: http.client.HTTPConnection, info: FileInfo, drawn: DrawnRequest
+) -> None:
+    check_answers(connection, info, drawn)
 
 
 def test_an_empty_file_is_whole_and_has_no_range(base_url: str) -> None:

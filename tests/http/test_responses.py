@@ -1,0 +1,82 @@
+"""A file from an endpoint of one's own."""
+
+from typing import Annotated
+
+import pytest
+from fastapi import BackgroundTasks, Depends, FastAPI, Response
+
+from fastapi_async_storages import MemoryStorage, StorageFile, StorageFileResponse
+from fastapi_async_storages.http.headers import FileHeaders
+from fastapi_async_storages.lifespan import storage_lifespan
+from tests.asgi import open_client
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_an_endpoint_returns_a_file() -> None:
+    storage = MemoryStorage()
+    app = FastAPI(lifespan=storage_lifespan(storage))
+    done: list[str] = []
+
+    @app.api_route("/invoice", methods=["GET", "HEAD"])
+    async def read_invoice(tasks: BackgroundTasks) -> StorageFileResponse:
+        tasks.add_task(done.append, "sent")
+        return StorageFileResponse(
+            StorageFile(storage, "a/b.pdf"),
+            disposition="attachment",
+            filename="Rechnung 2026.pdf",
+            headers={"X-Invoice": "17"},
+        )
+
+    async with open_client(app) as client:
+        await storage.upload(b"%PDF", "a/b.pdf")
+        answer = await client.get("/invoice")
+        head = await client.head("/invoice")
+
+    assert answer.content == b"%PDF"
+    assert answer.headers["content-disposition"] == 'attachment; filename="Rechnung 2026.pdf"'
+    assert answer.headers["x-invoice"] == "17"
+    # Who may read it was the endpoint's decision: nobody else may keep it.
+    assert answer.headers["cache-control"] == "private, no-cache"
+    assert head.headers == answer.headers
+    assert done == ["sent", "sent"]
+
+
+async def test_a_middleware_and_a_caller_can_add_headers() -> None:
+    storage = MemoryStorage()
+    app = FastAPI(lifespan=storage_lifespan(storage))
+
+    @app.get("/file")
+    async def read_file() -> Response:
+        response = StorageFileResponse(
+            StorageFile(storage, "file"), presentation=FileHeaders(shared=True)
+        )
+        response.headers["X-Added"] = "yes"
+        response.set_cookie("seen", "1")
+        return response
+
+    async with open_client(app) as client:
+        await storage.upload(b"text", "file")
+        answer = await client.get("/file")
+
+    assert answer.headers["x-added"] == "yes"
+    assert answer.headers["cache-control"] == "no-cache"
+    assert answer.cookies["seen"] == "1"
+
+
+async def test_a_missing_file_is_a_problem() -> None:
+    storage = MemoryStorage()
+    app = FastAPI(lifespan=storage_lifespan(storage))
+
+    def get_file() -> StorageFile:
+        return StorageFile(storage, "missing")
+
+    @app.get("/file")
+    async def read_file(file: Annotated[StorageFile, Depends(get_file)]) -> StorageFileResponse:
+        return StorageFileResponse(file)
+
+    async with open_client(app) as client:
+        answer = await client.get("/file")
+
+    assert answer.status_code == 404
+    assert answer.json()["title"] == "File not found"
