@@ -55,7 +55,8 @@ class LocalStorage(Storage):
     any file: who can make one below the root decides what is read.
 
     ``a`` and ``a/b`` cannot be stored side by side: :class:`AlreadyExistsError`. On a file system
-    that takes ``A`` and ``a`` for one name, so does the storage.
+    that takes ``A`` and ``a`` for one name, so does the storage. Folders come with their first
+    file, and go with their last.
 
     Several processes may share the root. The file system needs ``flock``.
 

@@ -413,19 +413,22 @@ async def test_a_folder_that_may_only_be_read(storage: LocalStorage) -> None:
         (root / "folder" / "a").write_bytes(b"1")
         (root / "secret").write_bytes(b"2")
         (root / "secret").chmod(0)
+        (root / "closed").mkdir(0)
         for path in (root / "folder", root):
             path.chmod(0o555)
         storage = LocalStorage(root)
         with unprivileged():
             async with storage:
                 assert await read(storage, "folder/a") == b"1"
-                assert await list_names(storage) == ["folder/a", "secret"]
+                assert await list_names(storage, "folder") == ["folder/a"]
                 for action in (
                     storage.check(),
                     storage.upload(b"", "b"),
                     storage.delete("folder/a"),
                     storage.move("folder/a", "b"),
                     read(storage, "secret"),
+                    storage.exists("closed/a"),
+                    list_names(storage, "closed"),
                 ):
                     with pytest.raises(PermissionDeniedError, match="no permission"):
                         await action
@@ -507,6 +510,41 @@ async def test_a_failing_file_system_is_said_and_changes_nothing(
     assert count_descriptors() == descriptors
 
 
+async def test_a_folder_that_vanishes_for_ever_is_said(
+    root: Path, storage: LocalStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_args: object, **_kwargs: object) -> None:
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+
+    await storage.upload(b"old", "a/b")
+    monkeypatch.setattr(os, "link", fail)
+    with pytest.raises(BackendUnavailableError, match="or its folder, changes too fast"):
+        await storage.upload(b"new", "a/c", overwrite=False)
+    assert await list_names(storage) == ["a/b"]
+    assert list_hidden(root, "tmp") == []
+
+
+async def test_a_file_that_changes_for_ever_is_said(
+    root: Path, storage: LocalStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_file = os.open
+
+    def change_before_the_record(path: str, *args: Any, **kwargs: Any) -> int:
+        if path.endswith(".json"):
+            replace_by_rename(root / "a")
+        return open_file(path, *args, **kwargs)
+
+    await storage.upload(b"1", "a")
+    (root / "a").write_bytes(b"by hand")
+    descriptors = count_descriptors()
+    monkeypatch.setattr(os, "open", change_before_the_record)
+    with pytest.raises(BackendUnavailableError, match="changes too fast"):
+        await storage.get_info("a")
+    with pytest.raises(BackendUnavailableError, match="changes too fast"):
+        await read(storage, "a")
+    assert count_descriptors() == descriptors
+
+
 async def test_too_many_open_files_are_said(storage: LocalStorage) -> None:
     resource = pytest.importorskip("resource")
     await storage.upload(b"1", "a")
@@ -555,6 +593,33 @@ async def test_a_cancelled_call_leaves_nothing_open(root: Path, storage: LocalSt
             if ended:
                 assert step > 0
                 break
+
+
+async def test_clean_ups_and_uploads_at_the_same_time(root: Path, storage: LocalStorage) -> None:
+    """Each process cleans up when it starts; what is just being written is no leftover."""
+    stop = threading.Event()
+
+    def clean_up() -> None:
+        async def open_and_close() -> None:
+            async with LocalStorage(root):
+                pass
+
+        while not stop.is_set():
+            asyncio.run(open_and_close())
+
+    async def upload(number: int) -> None:
+        for turn in range(10):
+            await storage.upload(b"x" * BLOCK, f"{number}-{turn}", overwrite=bool(number % 2))
+
+    await storage.check()
+    thread = threading.Thread(target=clean_up)
+    thread.start()
+    try:
+        await asyncio.gather(*map(upload, range(5)))
+    finally:
+        stop.set()
+        await asyncio.to_thread(thread.join)
+    assert len(await list_names(storage)) == 50
 
 
 async def test_readers_left_early_leave_nothing_open(storage: LocalStorage) -> None:
