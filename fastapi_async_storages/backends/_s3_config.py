@@ -218,8 +218,11 @@ def create_session(config: S3Config) -> AioSession:
 def _load_model() -> Loader:
     """Parse what every client needs, once in a process: a loader keeps what it has loaded."""
     loader: Loader = AioSession().get_component("data_loader")
-    for type_name in ("service-2", "paginators-1", "endpoint-rule-set-1"):
-        loader.load_service_model("s3", type_name)
+    # In the words in which the SDK asks for them, by which the loader knows them again.
+    for type_name in ("service-2", "endpoint-rule-set-1"):
+        loader.load_service_model("s3", type_name, api_version=None)
+    version = loader.determine_latest_version("s3", "paginators-1")
+    loader.load_service_model("s3", "paginators-1", version)
     for name in ("partitions", "endpoints", "sdk-default-configuration", "_retry"):
         loader.load_data_with_path(name)
     return loader
