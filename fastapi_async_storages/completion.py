@@ -6,7 +6,7 @@ have removed. Both are awaited to their end here, and the cancellation is raised
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from contextvars import copy_context
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
@@ -55,16 +55,17 @@ async def run_in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.
     return await _wait_for(asyncio.get_running_loop().run_in_executor(None, call))
 
 
-async def wait_for_cancelled_tasks(seconds: float) -> None:
+async def wait_for_cancelled_tasks(seconds: float, *, but: Collection[object] = ()) -> None:
     """Wait for the other tasks of the loop that were cancelled and have not ended yet.
 
     Call it before closing what their clean-ups need.
 
     Args:
         seconds: How long to wait at most: a task may ignore its cancellation.
+        but: Tasks that are not waited for.
     """
-    current = asyncio.current_task()
-    cancelled = [task for task in asyncio.all_tasks() if task is not current and task.cancelling()]
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    cancelled = [task for task in others if task.cancelling() and task not in but]
     if cancelled:
         await asyncio.wait(cancelled, timeout=seconds)
 

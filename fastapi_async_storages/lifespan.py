@@ -5,10 +5,12 @@ they reach mounted sub-apps too, whose own lifespan never runs, and two apps in 
 see each other's.
 """
 
+import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeAlias
+from weakref import WeakSet
 
 from fastapi import FastAPI
 
@@ -73,6 +75,9 @@ def storage_lifespan(
     async def lifespan(app: Any) -> AsyncIterator[dict[str, Any]]:
         if isinstance(app, FastAPI):
             describe_uploads(app)
+        # The tasks of the server itself. hypercorn cancels one of them to stop, and it ends only
+        # after this lifespan.
+        servers = WeakSet(asyncio.all_tasks())
         async with registry:
             if check:
                 await registry.check()
@@ -83,7 +88,7 @@ def storage_lifespan(
                     # uvicorn cancels the requests that are still running and goes on at once. What
                     # they clean up (an open multipart upload, a file of a failed request) needs
                     # the storages.
-                    await wait_for_cancelled_tasks(CLEAN_UP_SECONDS)
+                    await wait_for_cancelled_tasks(CLEAN_UP_SECONDS, but=servers)
 
     return lifespan
 

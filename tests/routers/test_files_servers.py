@@ -5,6 +5,7 @@ import http.client
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -14,8 +15,8 @@ import pytest
 from fastapi import FastAPI
 from hypothesis import given, settings
 
-from fastapi_async_storages import FileInfo, Storage, create_files_router, public
-from fastapi_async_storages.lifespan import storage_lifespan
+from fastapi_async_storages import FileInfo, MemoryStorage, Storage, create_files_router, public
+from fastapi_async_storages.lifespan import CLEAN_UP_SECONDS, storage_lifespan
 from tests.http_model import DrawnRequest, expect, requests
 from tests.servers.http_server import SERVERS, ServerName, serve
 from tests.storages import BACKENDS, make_storage
@@ -131,6 +132,20 @@ def test_an_empty_file_is_whole_and_has_no_range(base_url: str) -> None:
                 assert answer.getheader("content-length") == "0"
             else:
                 assert answer.getheader("content-range") == "bytes */0"
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_server_that_is_idle_stops_at_once(name: ServerName) -> None:
+    storage = MemoryStorage()
+    app = FastAPI(lifespan=storage_lifespan(storage))
+    app.include_router(create_files_router(access=public), prefix="/files")
+    with serve(app, server=name) as url:
+        with closing(http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)) as connection:
+            connection.request("GET", "/files/file.bin")
+            assert connection.getresponse().status == 404
+        asked = time.monotonic()
+
+    assert time.monotonic() - asked < CLEAN_UP_SECONDS / 2
 
 
 @pytest.fixture(scope="module")
