@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from fastapi_async_storages.integrations.sqlalchemy.types import FileType
+from fastapi_async_storages.integrations.sqlalchemy.column_types import FileColumnType
 
 if TYPE_CHECKING:
     from alembic.autogenerate.api import AutogenContext
@@ -35,7 +35,7 @@ def render_item(
         Python code, or ``False`` for everything that is not of this package, which Alembic then
         renders itself.
     """
-    if type_ != "type" or not isinstance(obj, FileType):
+    if type_ != "type" or not isinstance(obj, FileColumnType):
         return False
     # Alembic's own default is "sa."; it may be set to None, for no prefix.
     prefix = autogen_context.opts["sqlalchemy_module_prefix"] or ""

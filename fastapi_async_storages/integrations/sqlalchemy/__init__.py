@@ -10,10 +10,11 @@ except ModuleNotFoundError:
         " pip install 'fastapi-async-storages[sqlalchemy]'"
     ) from None
 
+from fastapi_async_storages.integrations.sqlalchemy.column_types import Cleanup
 from fastapi_async_storages.integrations.sqlalchemy.defects import Defect, verify
 from fastapi_async_storages.integrations.sqlalchemy.lifecycle import track_files
 from fastapi_async_storages.integrations.sqlalchemy.orphans import SweepReport, sweep
-from fastapi_async_storages.integrations.sqlalchemy.types import Cleanup, FileType, ImageType
+from fastapi_async_storages.integrations.sqlalchemy.types import FileType, ImageType
 
 __all__ = [
     "Cleanup",

@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import Column, Connection, Table, update
 from sqlalchemy.orm import Mapper, Session, registry
 
-from fastapi_async_storages.integrations.sqlalchemy.types import FileType
+from fastapi_async_storages.integrations.sqlalchemy.column_types import FileColumnType
 from fastapi_async_storages.storage import Storage
 
 __all__ = ["FileColumn", "connect", "find_columns", "get_file_columns", "is_same_place"]
@@ -20,7 +20,7 @@ class FileColumn:
 
     key: str
     column: Column[Any]
-    type: FileType
+    type: FileColumnType[Any]
 
 
 _columns: WeakKeyDictionary[Mapper[Any], tuple[FileColumn, ...]] = WeakKeyDictionary()
@@ -44,7 +44,7 @@ def _iterate_columns(mapper: Mapper[Any]) -> Iterator[FileColumn]:
         # An expression may have the type too, and is no place that holds anything.
         if not (isinstance(column, Column) and isinstance(column.table, Table)):
             continue
-        if isinstance(column.type, FileType):
+        if isinstance(column.type, FileColumnType):
             yield FileColumn(prop.key, column, column.type)
 
 

@@ -12,8 +12,8 @@ from fastapi_async_storages.completion import complete, run_in_thread
 from fastapi_async_storages.exceptions import StorageError
 from fastapi_async_storages.files import StorageFile
 from fastapi_async_storages.integrations.sqlalchemy.cleanup import clean_up
+from fastapi_async_storages.integrations.sqlalchemy.column_types import FileColumnType
 from fastapi_async_storages.integrations.sqlalchemy.names import FileNames
-from fastapi_async_storages.integrations.sqlalchemy.types import FileType
 from fastapi_async_storages.pending import PendingFile
 from fastapi_async_storages.uploads.save import save_upload
 
@@ -34,7 +34,7 @@ class Content:
     """
 
     pending: PendingFile
-    type: FileType
+    type: FileColumnType[Any]
     label: str
 
 

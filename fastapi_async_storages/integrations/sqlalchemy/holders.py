@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from sqlalchemy.orm import Mapper, QueryableAttribute, Session, registry
 
 from fastapi_async_storages.exceptions import ConfigurationError
+from fastapi_async_storages.integrations.sqlalchemy.column_types import FileColumnType
 from fastapi_async_storages.integrations.sqlalchemy.columns import (
     FileColumn,
     connect,
@@ -119,7 +120,7 @@ def _read_source(source: object, storage: Storage) -> Iterator[Holder]:
 
 
 def _read_column(column: Column[Any], mapper: Mapper[Any] | None, storage: Storage) -> Holder:
-    if isinstance(column.type, FileType):
+    if isinstance(column.type, FileColumnType):
         if not _is_same(column.type.storage, storage):
             raise ConfigurationError(
                 f"{column} holds names of files of {column.type.storage!r}, not of {storage!r}.",

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Self
 
 from fastapi_async_storages.files import StorageFile
-from fastapi_async_storages.integrations.sqlalchemy.types import Cleanup
+from fastapi_async_storages.integrations.sqlalchemy.column_types import Cleanup
 from fastapi_async_storages.storage import Storage
 
 __all__ = ["FileNames"]

@@ -12,11 +12,11 @@ from fastapi_async_storages.completion import complete
 from fastapi_async_storages.exceptions import ConfigurationError, NotFoundError
 from fastapi_async_storages.files import StorageFile
 from fastapi_async_storages.integrations.sqlalchemy.cleanup import clean_up
+from fastapi_async_storages.integrations.sqlalchemy.column_types import FileColumnType
 from fastapi_async_storages.integrations.sqlalchemy.columns import FileColumn, is_same_place
 from fastapi_async_storages.integrations.sqlalchemy.commits import CommitWatch, Outcome
 from fastapi_async_storages.integrations.sqlalchemy.lookups import Holders, find_held, reconnected
 from fastapi_async_storages.integrations.sqlalchemy.names import FileNames
-from fastapi_async_storages.integrations.sqlalchemy.types import FileType
 from fastapi_async_storages.pending import PendingFile
 from fastapi_async_storages.storage import Storage
 
@@ -103,7 +103,7 @@ class TransactionFiles:
         file._keeper = self.watch
         self.stored.add(file)
 
-    def release(self, column_type: FileType, value: object) -> None:
+    def release(self, column_type: FileColumnType[Any], value: object) -> None:
         """Note that a row lets go of the files that a column of it has held.
 
         Args:

@@ -1,41 +1,18 @@
 """Column types that hold the name of a stored file and read back as a handle on it."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, ClassVar, Literal, Self, TypeAlias
+from typing import Any, ClassVar
 
-from sqlalchemy import (
-    ClauseElement,
-    ColumnElement,
-    Dialect,
-    Select,
-    Unicode,
-    event,
-    select,
-    type_coerce,
-)
-from sqlalchemy.orm import InstanceState, Mapper, QueryableAttribute
+from sqlalchemy import ColumnElement, Dialect, Select, Unicode, select, type_coerce
 from sqlalchemy.sql import operators
-from sqlalchemy.sql.cache_key import CacheConst
-from sqlalchemy.types import TypeDecorator, TypeEngine, to_instance
+from sqlalchemy.types import TypeEngine
 
-from fastapi_async_storages.exceptions import NotStoredError
 from fastapi_async_storages.files import StorageFile, StorageImage
-from fastapi_async_storages.keys import normalize_prefix
-from fastapi_async_storages.pending import PendingFile
-from fastapi_async_storages.storage import Storage
-from fastapi_async_storages.streams import is_upload_source
+from fastapi_async_storages.integrations.sqlalchemy.column_types import FileColumnType
 from fastapi_async_storages.uploads.rules import ImageRules, UploadRules
 
-__all__ = ["Cleanup", "FileType", "ImageType"]
+__all__ = ["WHOLE_NAME_OPERATORS", "FileType", "ImageType"]
 
-Cleanup: TypeAlias = Literal["delete", "keep"] | Callable[[StorageFile], Awaitable[None]]
-"""What happens to a file when a committed transaction let go of it and no other row names it.
-
-``"delete"`` deletes it, ``"keep"`` leaves it alone, and a coroutine function is awaited with its
-handle, for example to move it to an archive.
-"""
-
-_WHOLE_NAME_OPERATORS = frozenset(
+WHOLE_NAME_OPERATORS = frozenset(
     {
         operators.eq,
         operators.ne,
@@ -48,7 +25,7 @@ _WHOLE_NAME_OPERATORS = frozenset(
 """Operators whose right side is a whole name. For all others it may be a part of one."""
 
 
-class FileType(TypeDecorator[StorageFile]):
+class FileType(FileColumnType[StorageFile]):
     """A Unicode column with the name of a stored file; its values are :class:`StorageFile`.
 
     What is assigned, a name or a handle, is a handle from then on, before any flush or reload.
@@ -77,144 +54,15 @@ class FileType(TypeDecorator[StorageFile]):
     """
 
     impl: TypeEngine[Any] | type[TypeEngine[Any]] = Unicode
-    cache_ok: bool | None = True
-
-    _handle_class: ClassVar[type[StorageFile]] = StorageFile
-    _default_rules: ClassVar[UploadRules] = UploadRules()
-
-    def __init__(
-        self,
-        storage: Storage,
-        *args: Any,
-        rules: UploadRules | None = None,
-        prefix: str = "",
-        cleanup: Cleanup = "delete",
-        **kwargs: Any,
-    ) -> None:
-        if not hasattr(storage, "get_name"):
-            raise TypeError(
-                f"{type(self).__name__} needs a storage, not {storage!r}:"
-                f" {type(self).__name__}(storage, length=200)."
-            )
-        if cleanup not in ("delete", "keep") and not callable(cleanup):
-            raise TypeError(
-                f"cleanup of {type(self).__name__} must be 'delete', 'keep' or a coroutine"
-                f" function that takes the file, not {cleanup!r}."
-            )
-        super().__init__(*args, **kwargs)
-        self.storage = storage
-        self.rules = rules or self._default_rules
-        self.prefix = normalize_prefix(prefix)
-        self.cleanup = cleanup
-        if not event.contains(Mapper, "mapper_configured", _watch_columns):
-            event.listen(Mapper, "mapper_configured", _watch_columns)
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        # SQLAlchemy looks for the flag in the class itself, and warns where it does not find it.
-        cls.cache_ok = cls.cache_ok
-
-    @property
-    def _static_cache_key(self) -> CacheConst | tuple[Any, ...]:
-        # SQLAlchemy makes the key of the arguments that the constructor of the subclass names. One
-        # that chooses its storage itself names none, and the cached statement of another such type
-        # would hand out its own storage. Nor does it know the length, which a CAST renders.
-        key = super()._static_cache_key
-        if isinstance(key, CacheConst):
-            return key
-        return (*key, ("storage", self.storage), ("impl", self.impl_instance._static_cache_key))
-
-    def with_variant(self, type_: Any, *dialect_names: str) -> Self:
-        """Use another :class:`FileType` for some dialects, such as one of another length.
-
-        Raises:
-            TypeError: When the variant is another type, whose values would be plain strings.
-        """
-        variant = to_instance(type_)
-        if not isinstance(variant, FileType):
-            raise TypeError(
-                f"The variant of {self!r} for {', '.join(dialect_names)} must be a FileType too,"
-                f" not {variant!r}: its values would be plain strings."
-            )
-        return super().with_variant(variant, *dialect_names)
-
-    def to_handle(
-        self, value: object, *, column: str | None = None
-    ) -> StorageFile | PendingFile | None:
-        """Return the handle that an assigned value stands for, or will stand for once it is stored.
-
-        Args:
-            value: A name, a handle on a file of the column's storage, content, or ``None``.
-            column: How errors name the column.
-
-        Raises:
-            InvalidNameError: When it is a name that no storage takes.
-            TypeError: When it is neither name nor handle nor content.
-            ValueError: When it is a handle on a file of another storage.
-        """
-        if value is None or isinstance(value, PendingFile):
-            return value
-        if isinstance(value, str):
-            return self._handle_class.from_stored(self.storage, self.storage.get_name(value))
-        label = column or repr(self)
-        if not isinstance(value, StorageFile):
-            if is_upload_source(value):
-                return PendingFile(value)
-            raise TypeError(
-                f"{label} holds a file: assign its name, a handle on it, or content to be stored"
-                f" (an UploadFile, bytes, a path, a binary file), not a {type(value).__name__}."
-            )
-        if value.storage is not self.storage:
-            raise ValueError(
-                f"{label} holds files of {self.storage!r}, and {value.name!a} is in"
-                f" {value.storage!r}. Store it in the storage of the column, and assign that."
-            )
-        if isinstance(value, self._handle_class):
-            return value
-        return value._view_as(self._handle_class)
 
     def process_bind_param(self, value: object, dialect: Dialect) -> str | None:
-        """Return the name of what is stored or compared; see :meth:`to_handle` for errors.
-
-        Raises:
-            NotStoredError: When it is content, which no flush has stored.
-        """
-        handle = self.to_handle(value)
-        if isinstance(handle, PendingFile):
-            raise NotStoredError(
-                f"{self!r} got content that is not stored: {handle!r}. Only the flush of an"
-                " AsyncSession whose factory went through track_files() stores what is assigned to"
-                " a mapped object; for a sync Session, a bulk or a Core statement, store it first"
-                " with 'await save_upload(...)' and pass on the handle which that returns.",
-                storage=repr(self.storage),
-            )
-        if handle is None:
-            return None
-        # A row may name it from now on, and the tracker of a transaction has taken it over or is
-        # not there: whoever uploaded it must not delete it any more.
-        handle._fresh = False
-        return handle.name
+        """Return the name of what is stored or compared; see :meth:`to_stored` for errors."""
+        handle = self.to_stored(value)
+        return None if handle is None else handle.name
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> StorageFile | None:
         """Return a handle on the file of that name, without I/O."""
         return self._handle_class.from_stored(self.storage, value) if value else None
-
-    def files_in(self, value: object) -> tuple[StorageFile | PendingFile, ...]:
-        """Return the files that a value of an attribute holds, stored and to be stored.
-
-        Args:
-            value: A handle, content to be stored, an SQL expression or ``None``.
-        """
-        return (value,) if isinstance(value, StorageFile | PendingFile) else ()
-
-    def with_stored(self, value: Any, stored: Mapping[PendingFile, StorageFile]) -> Any:
-        """Return a value of an attribute with handles in the place of its contents.
-
-        Args:
-            value: A value in which :meth:`files_in` found content.
-            stored: The handle of each content.
-        """
-        return self.to_handle(stored.get(value, value))
 
     def select_names(self, column: ColumnElement[Any], dialect: Dialect) -> Select[str]:
         """Return a query for the names that the rows of a column's table hold, as they are.
@@ -234,7 +82,7 @@ class FileType(TypeDecorator[StorageFile]):
 
         The pattern of a LIKE would lose the ``/`` at its end if it were treated as a name.
         """
-        if op in _WHOLE_NAME_OPERATORS or isinstance(value, StorageFile):
+        if op in WHOLE_NAME_OPERATORS or isinstance(value, StorageFile):
             return self
         return self.impl_instance
 
@@ -244,35 +92,3 @@ class ImageType(FileType):
 
     _handle_class: ClassVar[type[StorageFile]] = StorageImage
     _default_rules: ClassVar[UploadRules] = UploadRules(image=ImageRules())
-
-
-def _watch_columns(mapper: Mapper[Any], class_: type[Any]) -> None:
-    """Make handles of what is assigned to a mapped class. Called once for every mapper.
-
-    Subclasses have mappers and attributes of their own, so no listener needs to propagate.
-    """
-    for prop in mapper.column_attrs:
-        column_type = prop.columns[0].type
-        if isinstance(column_type, FileType):
-            _watch_attribute(getattr(class_, prop.key), column_type)
-
-
-def _watch_attribute(attribute: QueryableAttribute[Any], column_type: FileType) -> None:
-    key, class_ = attribute.key, attribute.class_
-    label = f"{class_.__name__}.{key}"
-
-    def coerce(state: InstanceState[Any], value: object, *_: object) -> object:
-        if isinstance(value, ClauseElement) or hasattr(value, "__clause_element__"):
-            return value  # An SQL expression, whose value the flush finds out.
-        return column_type.to_handle(value, column=label)
-
-    def coerce_loaded(state: InstanceState[Any], *_: object) -> None:
-        if key in state.dict:
-            state.dict[key] = coerce(state, state.dict[key])
-
-    event.listen(attribute, "set", coerce, raw=True, retval=True)
-    # The default of a mapped dataclass, which is not set but returned while nothing else is.
-    event.listen(attribute, "init_scalar", coerce, raw=True, retval=True)
-    # Defaults that a flush filled in, and what a bulk UPDATE changed, come as they were given.
-    event.listen(class_, "refresh_flush", coerce_loaded, raw=True)
-    event.listen(class_, "refresh", coerce_loaded, raw=True)
