@@ -17,6 +17,7 @@ Each class also inherits the builtin that fits, so ``except FileNotFoundError`` 
     │   ├── FileTooSmallError                            fewer bytes than allowed
     │   ├── TypeNotAllowedError                          a type that is not on the list
     │   ├── TypeMismatchError                            a claim that the bytes belie
+    │   ├── ChecksumMismatchError                        other bytes than the client hashed
     │   ├── PolyglotError                                a file of two types at once
     │   ├── FilenameRefusedError                         the client's file name is not allowed
     │   │   └── ExtensionNotAllowedError                 an extension that is not on the list
@@ -54,6 +55,7 @@ __all__ = [
     "BackendError",
     "BackendTimeoutError",
     "BackendUnavailableError",
+    "ChecksumMismatchError",
     "ConfigurationError",
     "ExtensionNotAllowedError",
     "FileTooLargeError",
@@ -246,6 +248,15 @@ class TypeMismatchError(UploadRefusedError):
     Attributes:
         limit: The media type that the bytes prove.
         received: The media type that was claimed.
+    """
+
+
+class ChecksumMismatchError(UploadRefusedError):
+    """The bytes that came are not those that the client announced.
+
+    Attributes:
+        limit: The checksum that was announced, as ``"sha256:"`` and 64 hex digits.
+        received: The checksum of what came.
     """
 
 

@@ -25,6 +25,7 @@ from fastapi_async_storages.exceptions import (
     AlreadyExistsError,
     BackendError,
     BackendUnavailableError,
+    ChecksumMismatchError,
     ExtensionNotAllowedError,
     FilenameRefusedError,
     FileTooLargeError,
@@ -115,13 +116,14 @@ _PROBLEMS: Mapping[type[StorageError], _Problem] = {
         410, "link-expired", "Link expired", "The link or ticket has expired; ask for a new one."
     ),
     AccessDeniedError: _Problem(
-        403, "access-denied", "Access denied", "You may not read this file."
+        403, "access-denied", "Access denied", "You are not allowed to do this."
     ),
     UploadRefusedError: _Problem(422, "upload-refused", "Upload refused"),
     FileTooLargeError: _Problem(413, "file-too-large", "File too large"),
     FileTooSmallError: _Problem(422, "file-too-small", "File too small"),
     TypeNotAllowedError: _Problem(415, "type-not-allowed", "File type not allowed"),
     TypeMismatchError: _Problem(415, "type-mismatch", "File type not as claimed"),
+    ChecksumMismatchError: _Problem(422, "checksum-mismatch", "File is not the one announced"),
     PolyglotError: _Problem(415, "polyglot", "File of two types at once"),
     FilenameRefusedError: _Problem(422, "filename-refused", "File name not allowed"),
     ExtensionNotAllowedError: _Problem(

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from fastapi_async_storages.completion import run_in_thread
 from fastapi_async_storages.exceptions import (
+    ChecksumMismatchError,
     ConfigurationError,
     InvalidImageError,
     MissingDependencyError,
@@ -45,12 +46,20 @@ class CheckedUpload:
         checksum: ``"sha256:"`` and 64 hex digits once every byte has passed, else ``None``.
     """
 
-    def __init__(self, file: IncomingFile, rest: AsyncIterator[bytes], rules: UploadRules) -> None:
+    def __init__(
+        self,
+        file: IncomingFile,
+        rest: AsyncIterator[bytes],
+        rules: UploadRules,
+        *,
+        announced_checksum: str | None = None,
+    ) -> None:
         self.file = file
         self.size = 0
         self.checksum: str | None = None
         self._rest = rest
         self._rules = rules
+        self._announced_checksum = announced_checksum
 
     async def __aiter__(self) -> AsyncGenerator[bytes, None]:
         """Iterate over the chunks.
@@ -91,7 +100,14 @@ class CheckedUpload:
             yield chunk
         rules.check_size(self.size, filename=filename)
         rules.check_other_type(self.file, find_type_in_tail(tail))
-        self.checksum = f"sha256:{digest.hexdigest()}"
+        checksum = f"sha256:{digest.hexdigest()}"
+        if self._announced_checksum not in (None, checksum):
+            raise ChecksumMismatchError(
+                f"{self.file.label} has other bytes than were announced, by its SHA-256.",
+                limit=self._announced_checksum,
+                received=checksum,
+            )
+        self.checksum = checksum
 
     async def _chunks(self) -> AsyncGenerator[bytes, None]:
         if self.file.head:
@@ -107,6 +123,7 @@ async def check_upload(
     filename: str | None = None,
     declared_type: str | None = None,
     size: int | None = None,
+    checksum: str | None = None,
 ) -> CheckedUpload:
     """Read the first bytes of an upload and check all that they tell.
 
@@ -116,6 +133,7 @@ async def check_upload(
         filename: The client's file name, as it came.
         declared_type: The ``Content-Type`` of the file, as it came.
         size: Bytes that the client announced, if it did.
+        checksum: ``"sha256:"`` and 64 hex digits that the client announced, if it did.
 
     Returns:
         The upload, to be stored; of its bytes only the first were read.
@@ -133,7 +151,7 @@ async def check_upload(
     image = await _read_image(reader, file, is_required=rules.image is not None)
     file = replace(file, head=bytes(reader.head), image=image)
     await rules.check(file)
-    return CheckedUpload(file, chunks, rules)
+    return CheckedUpload(file, chunks, rules, announced_checksum=checksum)
 
 
 class _HeadReader:

@@ -44,6 +44,7 @@ STATUSES = {
     "BackendError": 502,
     "BackendTimeoutError": 503,
     "BackendUnavailableError": 503,
+    "ChecksumMismatchError": 422,
     "ConfigurationError": 500,
     "ExtensionNotAllowedError": 415,
     "FileTooLargeError": 413,
