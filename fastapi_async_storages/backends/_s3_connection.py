@@ -9,6 +9,7 @@ from fastapi_async_storages.backends._s3_aiobotocore import AiobotocoreEngine
 from fastapi_async_storages.backends._s3_bucket import Bucket
 from fastapi_async_storages.backends._s3_config import S3Config, create_session, open_client
 from fastapi_async_storages.backends._s3_errors import translate_errors
+from fastapi_async_storages.backends._s3_uploads import S3PresignedUploads
 from fastapi_async_storages.backends._s3_urls import ObjectUrls
 
 __all__ = ["Connection"]
@@ -22,6 +23,7 @@ class Connection:
     Attributes:
         engine: Moves the bytes.
         urls: Makes the URLs of files.
+        uploads: Those that clients send to the bucket themselves.
 
     Args:
         config: Where the bucket is.
@@ -30,11 +32,14 @@ class Connection:
         storage: How errors name the storage.
         url_endpoint: Endpoint for URLs, when it is another one.
         signed_urls: Whether URLs are signed.
+        acl: Canned ACL of what clients have uploaded, once it is published.
+        part_size: Bytes of a part that a client uploads.
         max_concurrency: How many requests one call makes at a time.
     """
 
     engine: AiobotocoreEngine
     urls: ObjectUrls
+    uploads: S3PresignedUploads
 
     def __init__(
         self,
@@ -45,6 +50,8 @@ class Connection:
         storage: str,
         url_endpoint: str | None,
         signed_urls: bool,
+        acl: str | None,
+        part_size: int,
         max_concurrency: int,
     ) -> None:
         self._config = config
@@ -53,6 +60,8 @@ class Connection:
         self._storage = storage
         self._url_endpoint = url_endpoint
         self._signed_urls = signed_urls
+        self._acl = acl
+        self._part_size = part_size
         self._max_concurrency = max_concurrency
         self._opened = AsyncExitStack()
 
@@ -61,21 +70,30 @@ class Connection:
         async with AsyncExitStack() as opened:
             with translate_errors(self._storage):
                 session = await asyncio.to_thread(create_session, self._config)
-                client = url_client = await open_client(self._config, session, opened)
-                if self._url_endpoint is not None or not self._signed_urls:
-                    url_client = await open_client(
-                        self._config,
-                        session,
-                        opened,
-                        endpoint_url=self._url_endpoint,
-                        signed=self._signed_urls,
+                client = signing_client = await open_client(self._config, session, opened)
+                if self._url_endpoint is not None:
+                    signing_client = await open_client(
+                        self._config, session, opened, endpoint_url=self._url_endpoint
                     )
-            bucket, url_bucket = (
+                url_client = signing_client
+                if not self._signed_urls:
+                    url_client = await open_client(
+                        self._config, session, opened, endpoint_url=self._url_endpoint, signed=False
+                    )
+            bucket, signing_bucket, url_bucket = (
                 Bucket(client, self._bucket_name, prefix=self._prefix, storage=self._storage)
-                for client in (client, url_client)
+                for client in (client, signing_client, url_client)
             )
             self.engine = AiobotocoreEngine(bucket, max_concurrency=self._max_concurrency)
             self.urls = ObjectUrls(url_bucket, session)
+            self.uploads = S3PresignedUploads(
+                bucket,
+                signing_bucket,
+                ObjectUrls(signing_bucket, session),
+                acl=self._acl,
+                part_size=self._part_size,
+                max_concurrency=self._max_concurrency,
+            )
             self._opened = opened.pop_all()
         return self
 

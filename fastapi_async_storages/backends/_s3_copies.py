@@ -7,8 +7,14 @@ from typing import Any
 from fastapi_async_storages.backends._s3_bucket import Bucket
 from fastapi_async_storages.backends._s3_concurrency import Job, run_bounded
 from fastapi_async_storages.backends._s3_multipart import open_multipart_upload
+from fastapi_async_storages.backends._s3_objects import ObjectAttributes, to_headers
 from fastapi_async_storages.backends._s3_parts import MAX_PART_SIZE, part_size_for
-from fastapi_async_storages.backends._s3_writes import CREATE_ONLY, create
+from fastapi_async_storages.backends._s3_writes import (
+    CREATE_ONLY,
+    add_write_token,
+    create,
+    has_write_token,
+)
 from fastapi_async_storages.completion import complete
 from fastapi_async_storages.exceptions import (
     AlreadyExistsError,
@@ -16,7 +22,7 @@ from fastapi_async_storages.exceptions import (
     PreconditionFailedError,
 )
 
-__all__ = ["copy"]
+__all__ = ["copy", "publish"]
 
 COPY_PART_SIZE = 512 * 1024**2
 """Bytes of a part of a copy: large, since they only move within the server."""
@@ -55,14 +61,8 @@ async def copy(
     """
     condition: dict[str, Any] = {"IfMatch": if_match} if if_match is not None else {}
     head = await bucket.head(source, **condition)
-    if not overwrite and await _find_etag(bucket, target) is not None:
-        # Asked first, since R2 and others ignore the condition on copies. Where the server knows
-        # it, it also holds against a write in between.
-        raise AlreadyExistsError(
-            f"{target!a} in {bucket.storage}: there is a file of this name already.",
-            storage=bucket.storage,
-            name=target,
-        )
+    if not overwrite:
+        await _require_free(bucket, target)
     if source == target:
         return  # S3 refuses a copy onto itself that changes nothing.
     headers = {"ACL": acl} if acl is not None else {}
@@ -80,6 +80,47 @@ async def copy(
         await create(
             bucket, target, partial(write, CREATE_ONLY), partial(_is_copy, bucket, target, head)
         )
+
+
+async def publish(
+    bucket: Bucket,
+    source: str,
+    target: str,
+    *,
+    etag: str,
+    attributes: ObjectAttributes,
+    max_concurrency: int,
+) -> None:
+    """Copy one version of a file to a name that must be free, with other attributes.
+
+    Unlike copies that :func:`copy` makes, of several at the same time one succeeds: two copies of
+    the same bytes could not be told apart.
+
+    Args:
+        bucket: Where.
+        source: Which file.
+        target: Name of the copy.
+        etag: Entity tag that the source must have.
+        attributes: What is stored beside the bytes of the copy.
+        max_concurrency: How many parts are copied at a time.
+    """
+    head = await bucket.head(source, IfMatch=etag)
+    await _require_free(bucket, target)
+    token, marked = add_write_token(attributes)
+    headers = to_headers(marked)
+    origin = {"CopySource": bucket.locate(source), "CopySourceIfMatch": etag}
+    if head["ContentLength"] <= MAX_PART_SIZE:
+        parameters = {**headers, **origin, "MetadataDirective": "REPLACE"}
+        write = partial(_copy_whole, bucket, source, target, parameters)
+    else:
+        size = {"ContentLength": head["ContentLength"]}
+        write = partial(_copy_parts, bucket, target, size, headers, origin, max_concurrency)
+
+    async def is_ours() -> bool:
+        await _find_refusing_etag(bucket, target)
+        return await has_write_token(bucket, target, token)
+
+    await create(bucket, target, partial(write, CREATE_ONLY), is_ours)
 
 
 async def _copy_whole(
@@ -118,8 +159,31 @@ async def _copy_parts(
         await complete(upload.finish(conditions))
 
 
+async def _require_free(bucket: Bucket, target: str) -> None:
+    """Raise when the name is taken.
+
+    Asked before the copy, since R2 and others ignore the condition on copies. Where the server
+    knows it, it also holds against a write in between.
+    """
+    if await _find_etag(bucket, target) is not None:
+        raise AlreadyExistsError(
+            f"{target!a} in {bucket.storage}: there is a file of this name already.",
+            storage=bucket.storage,
+            name=target,
+        )
+
+
 async def _is_copy(bucket: Bucket, target: str, head: Mapping[str, Any]) -> bool:
     """Tell whether the target has the bytes of the source: then a repeated request met itself."""
+    return bool(await _find_refusing_etag(bucket, target) == head["ETag"])
+
+
+async def _find_refusing_etag(bucket: Bucket, target: str) -> str:
+    """Return the entity tag of the file that made a copy fail, if there is one.
+
+    Raises:
+        PreconditionFailedError: When the name is free, so that it was the other condition.
+    """
     etag = await _find_etag(bucket, target)
     if etag is None:
         raise PreconditionFailedError(
@@ -127,7 +191,7 @@ async def _is_copy(bucket: Bucket, target: str, head: Mapping[str, Any]) -> bool
             storage=bucket.storage,
             name=target,
         )
-    return bool(etag == head["ETag"])
+    return etag
 
 
 async def _find_etag(bucket: Bucket, name: str) -> str | None:

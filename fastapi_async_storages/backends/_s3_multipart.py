@@ -37,6 +37,11 @@ class MultipartUpload:
         self._completed = False
         self._answer_lost = False
 
+    @property
+    def upload_id(self) -> str:
+        """What the server calls the upload, once it is open."""
+        return str(self._target["UploadId"])
+
     async def create(self, headers: Mapping[str, Any]) -> None:
         """Open the upload on the server."""
         try:
@@ -76,14 +81,19 @@ class MultipartUpload:
         try:
             with self._bucket.translate_errors(self._name):
                 if not self._completed and "UploadId" in self._target:
-                    await self._abort(self._target["UploadId"])
+                    await self.abort(self._target["UploadId"])
                 if self._answer_lost:
                     await self._abort_lost()
         except StorageError as error:
             # What made the upload fail is what the caller must hear of.
             _log.warning("A multipart upload may be left in the bucket: %s", error)
 
-    async def _abort(self, upload_id: str) -> None:
+    async def abort(self, upload_id: str) -> None:
+        """Free the parts of an upload to the same name, which may be over already.
+
+        Args:
+            upload_id: Which upload.
+        """
         # A part that was on its way may arrive after the abort, and would stay.
         # Source: Amazon S3 API Reference, AbortMultipartUpload.
         for _ in range(ABORT_ATTEMPTS):
@@ -104,7 +114,7 @@ class MultipartUpload:
         answer = await self._client.list_multipart_uploads(Bucket=bucket, Prefix=key)
         for upload in answer.get("Uploads", ()):
             if upload["Key"] == key and not await self._has_parts(upload["UploadId"]):
-                await self._abort(upload["UploadId"])
+                await self.abort(upload["UploadId"])
 
     async def _has_parts(self, upload_id: str) -> bool:
         with suppress(self._client.exceptions.NoSuchUpload):

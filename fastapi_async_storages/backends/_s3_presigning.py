@@ -1,7 +1,7 @@
-"""Presigned GET URLs, with all that does not change from one to the next kept.
+"""Presigned URLs, with all that does not change from one to the next kept.
 
 The SDK resolves the endpoint and derives the signing key anew for each URL, about 250 us; a
-redirect to a file is little else than that.
+redirect to a file is little else than that, and an upload in parts needs up to a thousand.
 
 Source: Amazon S3 API Reference, "Authenticating Requests: Using Query Parameters (AWS Signature
 Version 4)".
@@ -40,7 +40,7 @@ class Credentials(Protocol):
 
 
 class UrlSigner:
-    """Presigns GET URLs of one bucket at one endpoint.
+    """Presigns URLs of one bucket at one endpoint.
 
     Args:
         base_url: What stands in front of the key in a URL.
@@ -89,6 +89,8 @@ class UrlSigner:
         parameters: Mapping[str, str],
         expires_in: int,
         credentials: Credentials,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
         now: datetime | None = None,
     ) -> str:
         """Return a presigned URL.
@@ -98,8 +100,12 @@ class UrlSigner:
             parameters: Further query parameters, such as ``response-content-disposition``.
             expires_in: Seconds that the URL works.
             credentials: Whose signature it is.
+            method: What may be done with the URL.
+            headers: What must be sent with it beside ``Host``, by names in lower case.
             now: Aware time from which it works; the current time when not given.
         """
+        signed_headers = {**(headers or {}), "host": self._host}
+        names = ";".join(sorted(signed_headers))
         timestamp = (now or datetime.now(UTC)).strftime("%Y%m%dT%H%M%SZ")
         date = timestamp[:8]
         signed = {
@@ -108,7 +114,7 @@ class UrlSigner:
             "X-Amz-Credential": f"{credentials.access_key}/{date}/{self._scope}",
             "X-Amz-Date": timestamp,
             "X-Amz-Expires": str(expires_in),
-            "X-Amz-SignedHeaders": "host",
+            "X-Amz-SignedHeaders": names,
         }
         if credentials.token:
             signed["X-Amz-Security-Token"] = credentials.token
@@ -117,7 +123,8 @@ class UrlSigner:
             for name, value in sorted(signed.items())
         )
         path = self._path + quote(key, safe="/~")
-        request = f"GET\n{path}\n{query}\nhost:{self._host}\n\nhost\nUNSIGNED-PAYLOAD"
+        lines = "".join(f"{name}:{signed_headers[name]}\n" for name in sorted(signed_headers))
+        request = f"{method}\n{path}\n{query}\n{lines}\n{names}\nUNSIGNED-PAYLOAD"
         digest = hashlib.sha256(request.encode()).hexdigest()
         to_sign = f"{_ALGORITHM}\n{timestamp}\n{date}/{self._scope}\n{digest}"
         signature = _hmac(self._get_signing_key(date, credentials.secret_key), to_sign).hex()

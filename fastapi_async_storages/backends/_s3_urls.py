@@ -1,12 +1,13 @@
 """URLs of stored files: presigned, plain, or of a CDN."""
 
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
 from aiobotocore.session import AioSession
 
 from fastapi_async_storages.backends._s3_bucket import Bucket
-from fastapi_async_storages.backends._s3_presigning import SAMPLE_KEY, UrlSigner
+from fastapi_async_storages.backends._s3_presigning import SAMPLE_KEY, Credentials, UrlSigner
 from fastapi_async_storages.dispositions import Disposition, content_disposition
 
 __all__ = ["MAX_EXPIRES_IN", "ObjectUrls", "join_url", "to_disposition_header"]
@@ -88,14 +89,56 @@ class ObjectUrls:
                 return join_url(sample.removesuffix(SAMPLE_KEY), place["Key"])
             if self._signer is None:
                 return await self._ask_sdk(place, expires_in, header)
-            # The SDK has them, else it could not have signed the sample.
-            credentials: Any = await self._session.get_credentials()
             return self._signer.sign(
                 place["Key"],
                 parameters={"response-content-disposition": header} if header else {},
                 expires_in=expires_in,
-                credentials=await credentials.get_frozen_credentials(),
+                credentials=await self._get_credentials(),
             )
+
+    async def get_parts(
+        self, name: str, upload_id: str, sizes: Sequence[int], *, expires_in: int
+    ) -> list[str]:
+        """Return the URLs to which the parts of an upload are sent.
+
+        The client must be one that signs.
+
+        Args:
+            name: Which file.
+            upload_id: Which upload.
+            sizes: Bytes of each part. A part of another size is refused, since the signatures
+                cover ``Content-Length``.
+            expires_in: Seconds that the signatures work.
+        """
+        place = self._bucket.locate(name)
+        with self._bucket.translate_errors(name):
+            if self._sample is None:
+                await self._learn()
+            if self._signer is None:
+                return [
+                    await self._ask_sdk_for_part(
+                        {**place, "UploadId": upload_id}, *part, expires_in
+                    )
+                    for part in enumerate(sizes, 1)
+                ]
+            credentials = await self._get_credentials()
+            return [
+                self._signer.sign(
+                    place["Key"],
+                    method="PUT",
+                    parameters={"partNumber": str(number), "uploadId": upload_id},
+                    headers={"content-length": str(size)},
+                    expires_in=expires_in,
+                    credentials=credentials,
+                )
+                for number, size in enumerate(sizes, 1)
+            ]
+
+    async def _get_credentials(self) -> Credentials:
+        # The SDK has them, else it could not have signed the sample.
+        credentials: Any = await self._session.get_credentials()
+        frozen: Credentials = await credentials.get_frozen_credentials()
+        return frozen
 
     async def _learn(self) -> str:
         """Have the SDK make one URL, which shows how it resolves and signs the endpoint."""
@@ -109,4 +152,13 @@ class ObjectUrls:
         response = {"ResponseContentDisposition": header} if header else {}
         return await self._bucket.client.generate_presigned_url(
             "get_object", Params={**place, **response}, ExpiresIn=expires_in
+        )
+
+    async def _ask_sdk_for_part(
+        self, upload: dict[str, Any], number: int, size: int, expires_in: int
+    ) -> str:
+        return await self._bucket.client.generate_presigned_url(
+            "upload_part",
+            Params={**upload, "PartNumber": number, "ContentLength": size},
+            ExpiresIn=expires_in,
         )

@@ -23,7 +23,7 @@ from fastapi_async_storages.exceptions import (
     PreconditionFailedError,
 )
 
-__all__ = ["CREATE_ONLY", "create", "put", "put_parts"]
+__all__ = ["CREATE_ONLY", "add_write_token", "create", "has_write_token", "put", "put_parts"]
 
 CREATE_ONLY: Mapping[str, Any] = {"IfNoneMatch": "*"}
 """The condition of a write that must not replace anything (RFC 9110 section 13.1.2)."""
@@ -68,12 +68,12 @@ async def put(
     if overwrite:
         await write(attributes, {})
     else:
-        token, marked = _add_write_token(attributes)
+        token, marked = add_write_token(attributes)
         await create(
             bucket,
             name,
             partial(write, marked, CREATE_ONLY),
-            partial(_has_write_token, bucket, name, token),
+            partial(has_write_token, bucket, name, token),
         )
 
 
@@ -96,7 +96,7 @@ async def put_parts(
         overwrite: ``False`` stores it only if the name is free at the end.
         max_concurrency: How many parts are sent at a time.
     """
-    token, marked = ("", attributes) if overwrite else _add_write_token(attributes)
+    token, marked = ("", attributes) if overwrite else add_write_token(attributes)
     async with open_multipart_upload(bucket, name, to_headers(marked)) as upload:
 
         async def jobs() -> AsyncGenerator[Job, None]:
@@ -113,7 +113,7 @@ async def put_parts(
             await complete(upload.finish({}))
         else:
             finish = partial(upload.finish, CREATE_ONLY)
-            is_ours = partial(_has_write_token, bucket, name, token)
+            is_ours = partial(has_write_token, bucket, name, token)
             await complete(create(bucket, name, finish, is_ours))
 
 
@@ -157,7 +157,7 @@ async def create(
     raise AssertionError
 
 
-async def _has_write_token(bucket: Bucket, name: str, token: str) -> bool:
+async def has_write_token(bucket: Bucket, name: str, token: str) -> bool:
     """Tell whether an object was made by the write that has this token."""
     try:
         answer = await bucket.head(name)
@@ -166,6 +166,11 @@ async def _has_write_token(bucket: Bucket, name: str, token: str) -> bool:
     return bool(answer.get("Metadata", {}).get(WRITE_TOKEN) == token)
 
 
-def _add_write_token(attributes: ObjectAttributes) -> tuple[str, ObjectAttributes]:
+def add_write_token(attributes: ObjectAttributes) -> tuple[str, ObjectAttributes]:
+    """Return a new token, and the attributes with it.
+
+    Args:
+        attributes: What is stored beside the bytes.
+    """
     token = secrets.token_urlsafe(12)
     return token, replace(attributes, metadata={**attributes.metadata, WRITE_TOKEN: token})

@@ -1,7 +1,8 @@
 """A storage in a bucket of Amazon S3, or of a server that speaks its protocol."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, get_args
 
 from fastapi_async_storages.exceptions import (
@@ -37,6 +38,7 @@ from fastapi_async_storages.dispositions import Disposition
 from fastapi_async_storages.info import FileInfo
 from fastapi_async_storages.keys import normalize_prefix
 from fastapi_async_storages.preconditions import Preconditions
+from fastapi_async_storages.presigned import PresignedUploads
 from fastapi_async_storages.ranges import ByteRange
 from fastapi_async_storages.storage import FileReader, Storage
 from fastapi_async_storages.streams import ByteStream
@@ -181,6 +183,49 @@ class S3Storage(Storage):
             return self._cloudfront is not None
         return self._querystring_auth
 
+    async def presigned_uploads(self) -> PresignedUploads:
+        """Return the uploads that browsers send to the bucket themselves.
+
+        ``create_uploads_router`` is what most apps need of them.
+        """
+        return (await self._connect()).uploads
+
+    async def allow_browser_uploads(self, origins: Iterable[str]) -> None:
+        """Let pages of some origins upload to the bucket: add a rule to its CORS configuration.
+
+        To be called once, by who sets the bucket up, since it needs the permissions
+        ``s3:GetBucketCORS`` and ``s3:PutBucketCORS``. Another call replaces the rule; the other
+        rules of the bucket stay as they are. Servers without this operation have a setting or a
+        console for it: allow ``POST`` and ``PUT`` with all headers.
+
+        Args:
+            origins: Scheme, host and port of the pages, such as ``"https://www.example.com"``;
+                ``"*"`` is all of them.
+
+        Raises:
+            ConfigurationError: When one is no origin.
+            StorageError: When the bucket's configuration cannot be read or written.
+        """
+        await (await self._connect()).uploads.allow_origins(origins)
+
+    async def abort_stale_uploads(self, prefix: str = "", *, older_than: timedelta) -> int:
+        """Throw away the parts of uploads that nobody has finished, which the bucket bills.
+
+        Uploads that this storage makes clean up after themselves, unless their process is killed;
+        browsers do not. A lifecycle rule of the bucket does the same, and is better where there is
+        one (``AbortIncompleteMultipartUpload`` with ``DaysAfterInitiation``). MinIO lists no open
+        uploads by prefix, and frees them by itself after a day.
+
+        Args:
+            prefix: Folder-like prefix of the names; all names of the storage when not given.
+            older_than: How long ago they were begun, at least; longer than any upload takes.
+
+        Returns:
+            How many there were.
+        """
+        uploads = (await self._connect()).uploads
+        return await uploads.abort_stale(normalize_prefix(prefix), older_than=older_than)
+
     def _check_arguments(self) -> None:
         if not self._bucket_name:
             raise ConfigurationError("S3Storage needs a bucket_name.")
@@ -214,6 +259,8 @@ class S3Storage(Storage):
             storage=repr(self),
             url_endpoint=self._public_endpoint_url,
             signed_urls=self._querystring_auth,
+            acl=self._default_acl,
+            part_size=self._part_size,
             max_concurrency=self._max_concurrency,
         )
 
