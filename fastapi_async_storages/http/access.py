@@ -4,9 +4,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Literal, TypeAlias
 
-from fastapi import Depends, Query
-from fastapi.concurrency import run_in_threadpool
-from starlette.requests import Request
+from fastapi import Query
 
 from fastapi_async_storages.exceptions import (
     AccessDeniedError,
@@ -15,6 +13,7 @@ from fastapi_async_storages.exceptions import (
     NotFoundError,
 )
 from fastapi_async_storages.files import StorageFile
+from fastapi_async_storages.http.injection import inject
 from fastapi_async_storages.links import FileLinks, Link
 
 __all__ = ["AccessRule", "Denial", "make_access_dependency", "public", "signed_urls"]
@@ -60,27 +59,27 @@ async def signed_urls(file: StorageFile, token: Annotated[str | None, Query()] =
 
 
 def make_access_dependency(
-    rule: AccessRule, get_file: Callable[..., Any], *, denial: Denial
+    rule: AccessRule, get_file: Callable[..., Any] | None, *, denial: Denial
 ) -> Callable[..., Awaitable[Link]]:
     """Return the dependency that lets a request pass as the rule says, or raises.
 
     Args:
         rule: See :data:`AccessRule`.
-        get_file: The dependency that returns the file that the request names.
+        get_file: The dependency that returns the file that the request names; ``None`` when it
+            names none.
         denial: What a client hears that may not have the file.
 
     Returns:
         A dependency; its value says how the link shows the file.
+
+    Raises:
+        ConfigurationError: When the rule asks for a file, and the request names none.
     """
-    parameters = [
-        _adapt(parameter, get_file)
-        for parameter in inspect.signature(rule, eval_str=True).parameters.values()
-        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-    ]
+    ask = inject(rule, get_file)
 
     async def check_access(**arguments: Any) -> Link:
         try:
-            granted = await _ask(rule, arguments)
+            granted = await ask(**arguments)
         except InvalidSignatureError:
             if denial == "forbidden":
                 raise
@@ -97,27 +96,8 @@ def make_access_dependency(
         )
 
     # FastAPI reads here what the rule asks for.
-    check_access.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    check_access.__signature__ = inspect.signature(ask)  # type: ignore[attr-defined]
     return check_access
-
-
-def _adapt(parameter: inspect.Parameter, get_file: Callable[..., Any]) -> inspect.Parameter:
-    annotation = parameter.annotation
-    if annotation is StorageFile or (annotation is parameter.empty and parameter.name == "file"):
-        annotation = Annotated[StorageFile, Depends(get_file)]
-    elif annotation is parameter.empty and parameter.name == "request":
-        annotation = Request
-    return parameter.replace(annotation=annotation, kind=parameter.KEYWORD_ONLY)
-
-
-async def _ask(rule: AccessRule, arguments: dict[str, Any]) -> object:
-    if inspect.iscoroutinefunction(rule) or inspect.iscoroutinefunction(
-        getattr(rule, "__call__", None)  # noqa: B004 - an object may have an async __call__
-    ):
-        granted: object = rule(**arguments)
-    else:
-        granted = await run_in_threadpool(rule, **arguments)
-    return await granted if inspect.isawaitable(granted) else granted
 
 
 def _deny(denial: Denial) -> AccessDeniedError | NotFoundError:
