@@ -83,6 +83,11 @@ class FileLinks:
         self._storage = storage
 
     @property
+    def secret_key(self) -> SecretKey | None:
+        """What signs the links, if they are signed. Tickets for uploads are signed with it too."""
+        return self._secret_key
+
+    @property
     def signed(self) -> bool:
         """Whether links carry a token, because there is a secret key."""
         return self._secret_key is not None

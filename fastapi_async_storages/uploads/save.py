@@ -17,7 +17,7 @@ from fastapi_async_storages.uploads.checking import CheckedUpload, check_upload
 from fastapi_async_storages.uploads.incoming import IncomingFile
 from fastapi_async_storages.uploads.rules import UploadRules
 
-__all__ = ["save_upload", "store_upload"]
+__all__ = ["describe_file", "discard", "save_upload", "store_upload"]
 
 _logger = logging.getLogger("fastapi_async_storages")
 
@@ -132,7 +132,7 @@ async def store_upload(
         if name is None
         else f"{normalize_prefix(prefix)}{name}"
     )
-    stored_metadata = {**_describe(file), **(metadata or {})}
+    stored_metadata = {**describe_file(file), **(metadata or {})}
     try:
         stored_name = await storage.upload(
             checked,
@@ -146,7 +146,7 @@ async def store_upload(
         # Until the last byte has passed, no storage can have kept anything. After it, an error or
         # a cancellation may only mean that the answer was lost.
         if name is None and checked.checksum is not None:
-            await complete(_discard(storage, target))
+            await complete(discard(storage, target))
         raise
     info = FileInfo.from_stored(
         stored_name,
@@ -160,14 +160,25 @@ async def store_upload(
     return stored
 
 
-def _describe(file: IncomingFile) -> dict[str, str]:
+def describe_file(file: IncomingFile) -> dict[str, str]:
+    """Return the metadata that says what is known about a file from its first bytes.
+
+    Args:
+        file: The file.
+    """
     described = {} if file.filename is None else {"filename": file.filename}
     if file.image is not None:
         described |= {"width": str(file.image.width), "height": str(file.image.height)}
     return described
 
 
-async def _discard(storage: Storage, name: str) -> None:
+async def discard(storage: Storage, name: str) -> None:
+    """Delete what a failed upload may have left; who calls has an error to raise already.
+
+    Args:
+        storage: Where.
+        name: Which file.
+    """
     try:
         await storage.delete(name)
     except StorageError as error:
