@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from fastapi_async_storages.ranges import ByteRange as ByteRange
     from fastapi_async_storages.registry import Storages as Storages
     from fastapi_async_storages.routers.files import create_files_router as create_files_router
+    from fastapi_async_storages.routers.uploads import (
+        create_uploads_router as create_uploads_router,
+    )
     from fastapi_async_storages.routers.urls import file_url as file_url
     from fastapi_async_storages.schemas import FileOut as FileOut
     from fastapi_async_storages.schemas import file_out as file_out
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from fastapi_async_storages.storage import FileReader as FileReader
     from fastapi_async_storages.storage import Storage as Storage
     from fastapi_async_storages.uploads.multipart import FormLimits as FormLimits
+    from fastapi_async_storages.uploads.pending_uploads import sweep_pending as sweep_pending
     from fastapi_async_storages.uploads.rules import ImageRules as ImageRules
     from fastapi_async_storages.uploads.rules import UploadRules as UploadRules
     from fastapi_async_storages.uploads.save import save_upload as save_upload
@@ -71,6 +75,7 @@ _MODULES = {
     "XSendfile": "http.offload",
     "add_problem_handlers": "http.problems",
     "create_files_router": "routers.files",
+    "create_uploads_router": "routers.uploads",
     "describe_uploads": "openapi",
     "file_out": "schemas",
     "file_url": "routers.urls",
@@ -82,6 +87,7 @@ _MODULES = {
     "signed_urls": "http.access",
     "storage_from_url": "settings",
     "storage_lifespan": "lifespan",
+    "sweep_pending": "uploads.pending_uploads",
 }
 """Where each public name is."""
 

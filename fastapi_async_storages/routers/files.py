@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from fastapi_async_storages.dependencies import get_storage, named_storage
 from fastapi_async_storages.dispositions import Disposition
-from fastapi_async_storages.exceptions import ConfigurationError
+from fastapi_async_storages.exceptions import ConfigurationError, NotFoundError
 from fastapi_async_storages.files import StorageFile
 from fastapi_async_storages.http.access import (
     AccessRule,
@@ -37,6 +37,7 @@ from fastapi_async_storages.http.routes import ProblemRoute
 from fastapi_async_storages.links import Link
 from fastapi_async_storages.registry import DEFAULT
 from fastapi_async_storages.storage import Storage
+from fastapi_async_storages.uploads.pending_uploads import is_pending
 
 __all__ = ["Mode", "create_files_router"]
 
@@ -184,7 +185,11 @@ def _make_endpoint(
         name: Annotated[str, Path(description="Name of the file in the storage.")],
         storage: Annotated[Storage, Depends(get_any_storage)],
     ) -> StorageFile:
-        return StorageFile(storage, name)
+        file = StorageFile(storage, name)
+        if is_pending(file.name):
+            # Who has uploaded it knows its name, and could have others open what nobody checked.
+            raise NotFoundError(f"{file.name!a} is not verified yet.", name=file.name)
+        return file
 
     get_link = make_access_dependency(access, get_file, denial=denial)
 
