@@ -1,15 +1,22 @@
 """One client for each event loop: opened once, shared by all its tasks, closed with it."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from fastapi_async_storages.completion import complete
 from fastapi_async_storages.exceptions import StorageClosedError
 
-__all__ = ["LoopClients"]
+__all__ = ["CLEAN_UP_SECONDS", "LoopClients"]
+
+CLEAN_UP_SECONDS = 10
+"""How long closing waits for the clean-up of work that it has ended.
+
+Source: ours; longer than the retries of a slow backend take, shorter than the 30 seconds that
+Kubernetes leaves an app (``terminationGracePeriodSeconds``).
+"""
 
 T = TypeVar("T")
 
@@ -20,11 +27,21 @@ class _OpenClient(Generic[T]):
     holder: AsyncGenerator[T, None]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Work:
+    """What must not lose its client half-way."""
+
+    task: asyncio.Task[Any] | None
+    limit: asyncio.Timeout
+    done: asyncio.Future[None]
+
+
 @dataclass(slots=True, eq=False)
 class _LoopState(Generic[T]):
     """What one event loop has of the client."""
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    work: set[_Work] = field(default_factory=set)
     opened: _OpenClient[T] | None = None
     entered: int = 0
     closed: bool = False
@@ -86,10 +103,44 @@ class LoopClients(Generic[T]):
         if state.entered <= 0:
             await self.close()
 
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """Do work within the block that closing must not leave half-done.
+
+        Raises:
+            StorageClosedError: When the storage is closed before the end of the block, after what
+                is in it has cleaned up.
+        """
+        state = self._get_state()
+        limit = asyncio.timeout(None)  # The one who closes sets it.
+        done = asyncio.get_running_loop().create_future()
+        work = _Work(asyncio.current_task(), limit, done)
+        state.work.add(work)
+        try:
+            async with limit:
+                yield
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise self._closed_error("was closed before the end of this call") from None
+        finally:
+            state.work.discard(work)
+            done.set_result(None)
+
+    async def drain(self, seconds: float) -> None:
+        """Wait until no work is under way in the running loop; end what takes longer.
+
+        Args:
+            seconds: How long to wait at most.
+        """
+        await _drain(self._get_state(), seconds, asyncio.current_task())
+
     async def close(self) -> None:
-        """Close the client of the running loop; closing twice does no harm."""
+        """End all work, and close the client of the running loop; twice does no harm."""
         state = self._get_state()
         state.closed, state.entered = True, 0
+        if state.work:
+            await complete(_drain(state, 0, asyncio.current_task()))
         async with state.lock:  # A task that is opening it right now comes to its end first.
             opened = state.opened
             if opened is not None and state.closed:
@@ -97,10 +148,7 @@ class LoopClients(Generic[T]):
 
     async def _ensure_open(self, state: _LoopState[T]) -> T:
         if state.closed:
-            raise StorageClosedError(
-                f"{self._storage} was closed; open it again with 'async with storage:'.",
-                storage=self._storage,
-            )
+            raise self._closed_error("was closed")
         if state.opened is None:
             holder = self._hold(state)
             state.opened = _OpenClient(await anext(holder), holder)
@@ -114,6 +162,12 @@ class LoopClients(Generic[T]):
             finally:
                 state.opened = None  # First, so that nobody is handed a client that is closing.
                 _IN_USE.pop(state, None)
+
+    def _closed_error(self, what: str) -> StorageClosedError:
+        return StorageClosedError(
+            f"{self._storage} {what}; open it again with 'async with storage:'.",
+            storage=self._storage,
+        )
 
     def _get_state(self) -> _LoopState[T]:
         loop = asyncio.get_running_loop()
@@ -130,3 +184,19 @@ class LoopClients(Generic[T]):
 
 async def _close(holder: AsyncGenerator[T, None]) -> None:
     await holder.aclose()
+
+
+async def _drain(state: _LoopState[Any], seconds: float, current: asyncio.Task[Any] | None) -> None:
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    # Who closes a storage within its own work would wait for itself.
+    while others := [work for work in state.work if work.task is not current]:
+        left = deadline - loop.time()
+        if left > 0:
+            await asyncio.wait([work.done for work in others], timeout=left)
+            continue
+        for work in others:
+            if not work.limit.expired():
+                work.limit.reschedule(loop.time())
+        await asyncio.wait([work.done for work in others], timeout=CLEAN_UP_SECONDS)
+        return

@@ -14,6 +14,7 @@ from weakref import WeakSet
 
 from fastapi import FastAPI
 
+from fastapi_async_storages.clients import CLEAN_UP_SECONDS
 from fastapi_async_storages.completion import wait_for_cancelled_tasks
 from fastapi_async_storages.exceptions import ConfigurationError
 from fastapi_async_storages.openapi import describe_uploads
@@ -25,11 +26,11 @@ __all__ = ["STATE_KEY", "storage_lifespan"]
 STATE_KEY = "storages"
 """Where the :class:`Storages` are in the lifespan state: ``request.state.storages``."""
 
-CLEAN_UP_SECONDS = 10
-"""How long the storages stay open for requests that were cancelled when the app stops.
+DEFAULT_GRACE = 10
+"""Seconds that uploads of no request may take to finish when the app stops.
 
-Source: ours; longer than the retries of a slow backend take, shorter than the 30 seconds that
-Kubernetes leaves an app (``terminationGracePeriodSeconds``).
+Source: ours; with the time for cleaning up it fits in the 30 seconds that Kubernetes leaves an app
+(``terminationGracePeriodSeconds``).
 """
 
 Lifespan: TypeAlias = Callable[[Any], AbstractAsyncContextManager[Mapping[str, Any] | None]]
@@ -37,7 +38,11 @@ Lifespan: TypeAlias = Callable[[Any], AbstractAsyncContextManager[Mapping[str, A
 
 
 def storage_lifespan(
-    storages: Storages | Storage, inner: Lifespan | None = None, *, check: bool = False
+    storages: Storages | Storage,
+    inner: Lifespan | None = None,
+    *,
+    check: bool = False,
+    grace: float = DEFAULT_GRACE,
 ) -> Callable[[Any], AbstractAsyncContextManager[dict[str, Any]]]:
     """Return a lifespan that opens the storages when the app starts and closes them when it stops.
 
@@ -58,6 +63,9 @@ def storage_lifespan(
             with theirs.
         check: Find out at the start whether the storages can work (see :meth:`Storage.check`), so
             that a wrong key or a missing bucket stops the app, not its first user.
+        grace: Seconds that uploads, copies and moves of the app's own tasks may take to finish when
+            it stops. Then they are ended, and nothing is left of them. Those of requests get their
+            time from the server: ``uvicorn --timeout-graceful-shutdown``.
 
     Raises:
         ConfigurationError: When ``inner`` is not a context manager.
@@ -89,6 +97,7 @@ def storage_lifespan(
                     # they clean up (an open multipart upload, a file of a failed request) needs
                     # the storages.
                     await wait_for_cancelled_tasks(CLEAN_UP_SECONDS, but=servers)
+            await registry.drain(grace)
 
     return lifespan
 

@@ -1,5 +1,6 @@
 """Named storages that open and close together."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from types import TracebackType
@@ -65,6 +66,14 @@ class Storages:
         """
         for storage in self._storages.values():
             await storage.check()
+
+    async def drain(self, seconds: float) -> None:
+        """Wait until nothing is under way in any storage; see :meth:`Storage.drain`.
+
+        Args:
+            seconds: How long to wait at most.
+        """
+        await asyncio.gather(*(storage.drain(seconds) for storage in self._storages.values()))
 
     async def __aenter__(self) -> Self:
         """Open all storages in the running event loop, or none."""

@@ -156,7 +156,7 @@ class Storage(ABC):
         stored_name = self._check_name(name)
         for value in (content_type, cache_control):
             _check_header_value(value)
-        async with open_stream(file) as stream:
+        async with self._clients.working(), open_stream(file) as stream:
             await self._upload(
                 stored_name,
                 stream,
@@ -283,10 +283,9 @@ class Storage(ABC):
             AlreadyExistsError: When the target is taken and ``overwrite`` is ``False``.
             PreconditionFailedError: When the source is another version than ``if_match``.
         """
-        stored_target = self._check_name(target)
-        await self._copy(
-            self._check_name(source), stored_target, overwrite=overwrite, if_match=if_match
-        )
+        stored_source, stored_target = self._check_name(source), self._check_name(target)
+        async with self._clients.working():
+            await self._copy(stored_source, stored_target, overwrite=overwrite, if_match=if_match)
         return stored_target
 
     async def move(
@@ -314,7 +313,10 @@ class Storage(ABC):
         if stored_source == stored_target:
             await self._get_info(stored_source)
         else:
-            await self._move(stored_source, stored_target, overwrite=overwrite, if_match=if_match)
+            async with self._clients.working():
+                await self._move(
+                    stored_source, stored_target, overwrite=overwrite, if_match=if_match
+                )
         return stored_target
 
     async def delete(self, name: str) -> None:
@@ -357,10 +359,22 @@ class Storage(ABC):
         """Close it, when this is the end of the outermost ``async with``."""
         await self._clients.exit()
 
+    async def drain(self, seconds: float) -> None:
+        """Wait until no upload, copy or move is under way in the running event loop.
+
+        What takes longer is ended as by :meth:`aclose`. The storage stays open.
+
+        Args:
+            seconds: How long to wait at most.
+        """
+        await self._clients.drain(seconds)
+
     async def aclose(self) -> None:
         """Close the storage in the running event loop; closing twice does no harm.
 
-        From then on using it raises :class:`StorageClosedError`, until it is entered again.
+        From then on using it raises :class:`StorageClosedError`, until it is entered again. So do
+        uploads, copies and moves that are under way, after they have cleaned up: nothing is left
+        of them. :meth:`drain` lets them finish first.
         """
         await self._clients.close()
 

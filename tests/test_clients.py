@@ -188,3 +188,120 @@ async def test_closed_loops_are_forgotten(clients: LoopClients[Client]) -> None:
     for _ in range(5):
         await asyncio.to_thread(lambda: asyncio.run(use()))
     assert len(clients._states) == 1
+
+
+class Worker:
+    """Does work with a client until it may end, and cleans up when it is ended before."""
+
+    def __init__(self, clients: LoopClients[Client], log: list[str]) -> None:
+        self.clients = clients
+        self.log = log
+        self.has_begun = asyncio.Event()
+        self.may_end = asyncio.Event()
+
+    async def work(self) -> None:
+        async with self.clients.working():
+            await self.clients.get()
+            self.has_begun.set()
+            try:
+                await self.may_end.wait()
+                self.log.append("done")
+            except asyncio.CancelledError:
+                await asyncio.sleep(0)
+                self.log.append("cleaned up")
+                raise
+
+
+@pytest.fixture
+def worker(clients: LoopClients[Client], log: list[str]) -> Worker:
+    return Worker(clients, log)
+
+
+async def start(worker: Worker) -> asyncio.Task[None]:
+    task = asyncio.create_task(worker.work())
+    await worker.has_begun.wait()
+    return task
+
+
+async def test_closing_ends_work_before_its_client(
+    clients: LoopClients[Client], worker: Worker, log: list[str]
+) -> None:
+    task = await start(worker)
+    await clients.close()
+    assert log == ["opened", "cleaned up", "closed"]
+    with pytest.raises(StorageClosedError, match="TheStorage was closed before the end"):
+        await task
+    assert task.cancelling() == 0
+
+
+async def test_work_may_end_before_it_is_ended(
+    clients: LoopClients[Client], worker: Worker, log: list[str]
+) -> None:
+    task = await start(worker)
+    draining = asyncio.create_task(clients.drain(60))
+    await asyncio.sleep(0)
+    assert not draining.done()
+    worker.may_end.set()
+    await asyncio.wait_for(draining, 10)
+    await task
+    await clients.close()
+    assert log == ["opened", "done", "closed"]
+
+
+async def test_work_that_takes_too_long_is_ended_and_the_client_stays(
+    clients: LoopClients[Client], worker: Worker, log: list[str]
+) -> None:
+    task = await start(worker)
+    await clients.drain(0.01)
+    with pytest.raises(StorageClosedError):
+        await task
+    assert log == ["opened", "cleaned up"]
+    await clients.get()
+    await clients.close()
+
+
+async def test_draining_waits_for_work_that_is_begun_meanwhile(
+    clients: LoopClients[Client], worker: Worker, log: list[str]
+) -> None:
+    first = await start(worker)
+    draining = asyncio.create_task(clients.drain(60))
+    await asyncio.sleep(0)
+    other = Worker(clients, log)
+    second = asyncio.create_task(other.work())
+    await asyncio.sleep(0)
+    worker.may_end.set()
+    await first
+    assert not draining.done()
+    other.may_end.set()
+    await asyncio.wait_for(draining, 10)
+    await second
+    await clients.close()
+
+
+async def test_a_timeout_of_the_work_itself_is_its_own(clients: LoopClients[Client]) -> None:
+    with pytest.raises(TimeoutError, match="own"):
+        async with clients.working():
+            raise TimeoutError("own")
+    await clients.close()
+
+
+async def test_who_closes_within_its_own_work_does_not_wait_for_itself(
+    clients: LoopClients[Client], log: list[str]
+) -> None:
+    async with clients.working():
+        await clients.get()
+        await clients.close()
+    assert log == ["opened", "closed"]
+
+
+async def test_closing_that_is_cancelled_still_ends_the_work(
+    clients: LoopClients[Client], worker: Worker, log: list[str]
+) -> None:
+    task = await start(worker)
+    closing = asyncio.create_task(clients.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.wait([closing, task])
+    assert "cleaned up" in log
+    assert isinstance(task.exception(), StorageClosedError)
+    await clients.close()

@@ -1,16 +1,23 @@
 """Promises of opening and closing."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from fastapi_async_storages.exceptions import StorageClosedError
 from fastapi_async_storages.storage import Storage
 from fastapi_async_storages.testing.contract._promises import (
+    expect,
     expect_equal,
     expect_error,
     promise,
     read,
 )
+
+LARGE = 6 * 1024**2
+"""Bytes, enough for a part of a multipart upload.
+
+Source: Amazon S3 User Guide, "Amazon S3 multipart upload limits": parts have at least 5 MiB.
+"""
 
 
 @promise
@@ -96,3 +103,43 @@ async def many_first_uses_open_it_once(storage: Storage, folder: str) -> None:
 
     await asyncio.to_thread(asyncio.run, use_first())
     expect_equal(len([info async for info in storage.list(folder)]), 10, "The number of files")
+
+
+@promise
+async def closing_ends_uploads_under_way(storage: Storage, folder: str) -> None:
+    """An upload whose storage is closed raises StorageClosedError, and leaves nothing."""
+    begun = asyncio.Event()
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield bytes(LARGE)
+        begun.set()
+        await asyncio.Event().wait()
+        yield b""
+
+    task = asyncio.create_task(storage.upload(chunks(), f"{folder}/a"))
+    await begun.wait()
+    await storage.aclose()
+    with expect_error(StorageClosedError, "an upload when its storage is closed"):
+        await task
+    async with storage:
+        expect_equal([i.name async for i in storage.list(folder)], [], "The listing")
+
+
+@promise
+async def draining_lets_uploads_finish(storage: Storage, folder: str) -> None:
+    """``drain`` waits for the uploads that are under way, and the storage stays open."""
+    begun, may_end = asyncio.Event(), asyncio.Event()
+
+    async def chunks() -> AsyncIterator[bytes]:
+        begun.set()
+        await may_end.wait()
+        yield b"1"
+
+    task = asyncio.create_task(storage.upload(chunks(), f"{folder}/a"))
+    await begun.wait()
+    draining = asyncio.create_task(storage.drain(60))
+    await asyncio.sleep(0)
+    expect(not draining.done(), "draining waits for the upload")
+    may_end.set()
+    await asyncio.gather(draining, task)
+    expect_equal(await read(storage, f"{folder}/a"), b"1", "The content")
