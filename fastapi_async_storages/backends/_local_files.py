@@ -3,7 +3,7 @@
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -105,18 +105,20 @@ class Files:
         temporary: TemporaryFile,
         name: str,
         *,
+        last: Sequence[bytes],
         content_type: str,
         cache_control: str | None,
         metadata: Mapping[str, str],
         overwrite: bool,
     ) -> None:
-        """Put a file that was written in place, durably.
+        """Write the last bytes of a file and put it in place, durably.
 
         Raises:
             FileExistsError: When the name is taken and ``overwrite`` is ``False``, or taken by
                 something else than a regular file.
             NotADirectoryError: When a part of the name is taken by a file.
         """
+        temporary.write(last)
         record = Record.of_new(
             temporary.sync(),
             content_type=content_type,
@@ -125,6 +127,7 @@ class Files:
         )
         with self._records.locked(name), temporary.located() as source:
             self._place(source, name, record, overwrite=overwrite)
+        temporary.discard()
 
     def move(
         self, source: str, target: str, *, overwrite: bool, check: Callable[[Record], None]

@@ -190,7 +190,7 @@ class Records:
         segments, leaf = _locate(name)
         temporary = TemporaryFile(self._folders, private=True)
         try:
-            temporary.write(json.dumps(content).encode())
+            temporary.write([json.dumps(content).encode()])
             temporary.sync()
             with (
                 temporary.located() as (source, source_leaf),

@@ -4,7 +4,7 @@ import errno
 import fcntl
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from fastapi_async_storages.backends._local_folders import PRIVATE_FOLDER, Folders
@@ -33,10 +33,10 @@ class TemporaryFile:
         """Whether there is a file to discard."""
         return self._descriptor is not None
 
-    def write(self, data: bytes) -> None:
+    def write(self, chunks: Sequence[bytes]) -> None:
         """Append bytes; the first call makes the file."""
         descriptor = self._open()
-        view = memoryview(data)
+        view = memoryview(b"".join(chunks))
         while view:
             view = view[os.write(descriptor, view) :]
 

@@ -138,33 +138,25 @@ class LocalStorage(Storage):
     ) -> None:
         await self._clients.get()
         temporary = TemporaryFile(self._files.folders)
+        publish = partial(
+            self._files.publish,
+            temporary,
+            name,
+            content_type=content_type,
+            metadata=metadata,
+            cache_control=cache_control,
+            overwrite=overwrite,
+        )
         pending: list[bytes] = []
         size = 0
-
-        def write() -> None:
-            temporary.write(b"".join(pending))
-            pending.clear()
-
-        def publish() -> None:
-            write()
-            self._files.publish(
-                temporary,
-                name,
-                content_type=content_type,
-                metadata=metadata,
-                cache_control=cache_control,
-                overwrite=overwrite,
-            )
-            temporary.discard()  # In the same trip to a thread.
-
         try:
             async for chunk in stream:
                 pending.append(chunk)
                 size += len(chunk)
                 if size >= _BLOCK_SIZE:
-                    await self._run(write, name, writing=True)
-                    size = 0
-            await self._run(publish, name, writing=True)
+                    await self._run(partial(temporary.write, pending), name, writing=True)
+                    pending, size = [], 0
+            await self._run(partial(publish, last=pending), name, writing=True)
         finally:
             if temporary.is_open:
                 await run_in_thread(temporary.discard)

@@ -88,7 +88,9 @@ async def test_a_relative_root_stays_where_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    storage = LocalStorage("var/files")
+    storage = await asyncio.to_thread(
+        LocalStorage, "var/files"
+    )  # It asks for the working directory.
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     await storage.upload(b"1", "a")

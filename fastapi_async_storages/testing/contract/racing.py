@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable
-from itertools import count
 
 from fastapi_async_storages.exceptions import AlreadyExistsError, NotFoundError
 from fastapi_async_storages.storage import Storage
@@ -67,47 +66,47 @@ async def readers_see_one_whole_version(storage: Storage, folder: str) -> None:
     """While a file is overwritten, each reader gets the bytes and the record of one version."""
     name = f"{folder}/a"
     done = asyncio.Event()
-
-    async def write(first: int) -> None:
-        for number in range(first, first + VERSIONS):
-            await storage.upload(
-                bytes([number]) * (number + 1) * 1000,
-                name,
-                content_type=f"text/{number}",
-                metadata={"number": str(number)},
-            )
-            await asyncio.sleep(0)
-
-    async def read_all() -> int:
-        for reads in count(1):
-            await asyncio.sleep(0)
-            async with storage.open(name) as reader:
-                content = await reader.read()
-            number = content[0]
-            expect(content == bytes([number]) * (number + 1) * 1000, "bytes of one version")
-            info = reader.info if reads % 2 else await storage.get_info(name)
-            if reads % 2:
-                expect_equal(info.metadata, {"number": str(number)}, "The metadata of the reader")
-            version = int(info.metadata["number"])
-            expect_equal(
-                (info.size, info.content_type),
-                ((version + 1) * 1000, f"text/{version}"),
-                "The record",
-            )
-            if done.is_set():
-                return reads
-        raise AssertionError
-
-    await write(0)
-    readers = [asyncio.ensure_future(read_all()) for _ in range(4)]
+    await _write_versions(storage, name, range(1))
+    readers = [asyncio.ensure_future(_read_versions(storage, name, done)) for _ in range(4)]
     try:
-        await asyncio.gather(write(0), write(100))
+        await asyncio.gather(
+            _write_versions(storage, name, range(VERSIONS)),
+            _write_versions(storage, name, range(100, 100 + VERSIONS)),
+        )
         done.set()
         await asyncio.gather(*readers)
     finally:
         for reader in readers:
             reader.cancel()
         await asyncio.gather(*readers, return_exceptions=True)
+
+
+async def _write_versions(storage: Storage, name: str, numbers: range) -> None:
+    for number in numbers:
+        await storage.upload(
+            bytes([number]) * (number + 1) * 1000,
+            name,
+            content_type=f"text/{number}",
+            metadata={"number": str(number)},
+        )
+        await asyncio.sleep(0)
+
+
+async def _read_versions(storage: Storage, name: str, done: asyncio.Event) -> None:
+    while not done.is_set():
+        await asyncio.sleep(0)
+        async with storage.open(name) as reader:
+            content = await reader.read()
+        number = content[0]
+        expect(content == bytes([number]) * (number + 1) * 1000, "bytes of one version")
+        expect_equal(reader.info.metadata, {"number": str(number)}, "The metadata of the reader")
+        for info in (reader.info, await storage.get_info(name)):
+            number = int(info.metadata["number"])
+            expect_equal(
+                (info.size, info.content_type),
+                ((number + 1) * 1000, f"text/{number}"),
+                "The record",
+            )
 
 
 @promise

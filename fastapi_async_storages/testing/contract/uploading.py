@@ -3,6 +3,7 @@
 import asyncio
 import io
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -60,11 +61,20 @@ def make_sources(content: bytes, path: Path) -> dict[str, UploadSource]:
     }
 
 
+@asynccontextmanager
+async def temporary_path() -> AsyncIterator[Path]:
+    """A path for a file; nothing of it blocks the event loop."""
+    directory = await asyncio.to_thread(TemporaryDirectory)
+    try:
+        yield Path(directory.name, "source")
+    finally:
+        await asyncio.to_thread(directory.cleanup)
+
+
 @promise
 async def upload_takes_every_source(storage: Storage, folder: str) -> None:
     """Upload takes bytes, paths, files and iterators, and stores all of their bytes."""
-    with TemporaryDirectory() as directory:
-        path = Path(directory, "source")
+    async with temporary_path() as path:
         for content in (b"", b"x", LARGE):
             await asyncio.to_thread(path.write_bytes, content)
             for kind, source in make_sources(content, path).items():
@@ -78,13 +88,12 @@ async def upload_takes_every_source(storage: Storage, folder: str) -> None:
 @promise
 async def upload_reads_files_from_where_they_stand(storage: Storage, folder: str) -> None:
     """A file is read from where it stands, and stays open."""
-    with TemporaryDirectory() as directory:
-        path = Path(directory, "source")
+    async with temporary_path() as path:
         await asyncio.to_thread(path.write_bytes, b"0123456789")
         with await asyncio.to_thread(path.open, "rb") as file:
             for source in (file, UploadFile(io.BytesIO(b"0123456789"))):
                 opened: Any = source.file if isinstance(source, UploadFile) else source
-                opened.seek(4)
+                await asyncio.to_thread(opened.seek, 4)
                 await storage.upload(source, f"{folder}/a")
                 expect_equal(await read(storage, f"{folder}/a"), b"456789", "The content")
                 expect(not opened.closed, "the file is still open")
