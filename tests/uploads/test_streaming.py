@@ -27,6 +27,7 @@ from tests.uploads.streaming_requests import (
     list_names,
     make_app,
     make_file_app,
+    make_form,
     make_video_app,
     post_parts,
     read,
@@ -161,7 +162,13 @@ async def test_a_file_that_is_not_required() -> None:
     app = make_file_app(storage, StreamedUpload("file", required=False))
     async with open_client(app) as client:
         assert await post_parts(client, "/") == (200, {"name": None})
-        _, stored = await post_parts(client, "/", ('name="file"; filename=""', b"nameless"))
+        body, headers = make_form(('name="file"; filename=""', b"nameless"))
+
+        async def bytewise() -> AsyncIterator[bytes]:
+            for byte in body:
+                yield bytes([byte])
+
+        stored = (await client.post("/", content=bytewise(), headers=headers)).json()
     assert stored["filename"] is None
     assert await list_names(storage) == [stored["name"]]
     assert await read(storage, stored["name"]) == b"nameless"

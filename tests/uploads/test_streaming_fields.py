@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, Json, field_validator
 
 from fastapi_async_storages import MemoryStorage
 from fastapi_async_storages.dependencies import StreamedForm, get_storage
+from fastapi_async_storages.uploads.form_fields import FormFields
 from fastapi_async_storages.uploads.streaming import UploadedForm
 
 pytestmark = pytest.mark.anyio
@@ -105,3 +106,17 @@ async def test_fields_mean_what_they_mean_in_fastapi(
             response = await client.post(f"/{path}/{model.__name__}", files=parts)
             answers.append((response.status_code, response.json()))
     assert answers[0] == answers[1]
+
+
+class Node(BaseModel):
+    name: str
+    tags: list[str] = []
+    parent: "Json[Node] | None" = None
+
+
+def test_a_model_may_refer_to_itself() -> None:
+    node = FormFields(Node).parse([("tags", "a"), ("name", "x"), ("parent", '{"name": "y"}')])
+    assert isinstance(node, Node)
+    assert node.tags == ["a"]
+    assert node.parent
+    assert node.parent.name == "y"
