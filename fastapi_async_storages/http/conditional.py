@@ -51,7 +51,7 @@ class ConditionalRequest:
     if_range: str | None = None
 
     @classmethod
-    def from_headers(cls, headers: Headers, *, method: str = "GET") -> "ConditionalRequest":
+    def from_headers(cls, headers: Headers) -> "ConditionalRequest":
         """Read the headers of a request.
 
         What is malformed is ignored, as RFC 9110 says: the client gets the whole file then. Only a
@@ -59,7 +59,6 @@ class ConditionalRequest:
 
         Args:
             headers: The headers of the request.
-            method: Its method; a range counts only for ``GET`` (RFC 9110 section 14.2).
         """
         if_match = _join(headers, "if-match")
         if_none_match = _join(headers, "if-none-match")
@@ -73,7 +72,7 @@ class ConditionalRequest:
             if_unmodified_since=parse_http_date(unmodified) if if_match is None else None,
         )
         # Several Range headers are one list of ranges, and several ranges are the whole file.
-        range_header = _join(headers, "range") if method == "GET" else None
+        range_header = _join(headers, "range")
         byte_range = None if range_header is None else parse_range_header(range_header)
         return cls(preconditions, byte_range, headers.get("if-range") if byte_range else None)
 
@@ -138,6 +137,8 @@ async def open_conditionally(
 
 async def get_conditionally(storage: Storage, name: str, request: ConditionalRequest) -> FileInfo:
     """Return the record of a file if the request wants this version: what ``HEAD`` needs.
+
+    A range is not looked at: it is defined for ``GET`` alone (RFC 9110 section 14.2).
 
     Args:
         storage: Where the file is.

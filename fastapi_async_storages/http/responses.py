@@ -50,7 +50,7 @@ class StorageFileResponse(Response):
         presentation: How the file is presented; :class:`FileHeaders` has the safe defaults.
         disposition: Whether a browser shows the file or saves it.
         filename: Name under which a browser saves the file, instead of its own.
-        headers: Further headers.
+        headers: Further headers, or others than the file's own.
         background: What to do when all is sent.
     """
 
@@ -98,7 +98,7 @@ class StorageFileResponse(Response):
             await self.background()
 
     async def _send(self, scope: Scope, send: Send) -> None:
-        request = ConditionalRequest.from_headers(Headers(scope=scope), method=scope["method"])
+        request = ConditionalRequest.from_headers(Headers(scope=scope))
         storage, name = self.file.storage, self.file.name
         if scope["method"] == "HEAD":
             await send(self._start(await get_conditionally(storage, name, request)))
@@ -131,11 +131,12 @@ class StorageFileResponse(Response):
         described = self.presentation.describe(
             info, content_range, disposition=self.disposition, filename=self.filename
         )
+        own = {key for key, _ in self.raw_headers}
         headers = [(key.encode(), value.encode()) for key, value in described.items()]
         return {
             "type": "http.response.start",
             "status": 200 if content_range is None else 206,
-            "headers": [*headers, *self.raw_headers],
+            "headers": [*(pair for pair in headers if pair[0] not in own), *self.raw_headers],
         }
 
 

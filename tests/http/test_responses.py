@@ -25,7 +25,7 @@ async def test_an_endpoint_returns_a_file() -> None:
             StorageFile(storage, "a/b.pdf"),
             disposition="attachment",
             filename="Rechnung 2026.pdf",
-            headers={"X-Invoice": "17"},
+            headers={"X-Invoice": "17", "Cache-Control": "no-store"},
         )
 
     async with open_client(app) as client:
@@ -36,10 +36,23 @@ async def test_an_endpoint_returns_a_file() -> None:
     assert answer.content == b"%PDF"
     assert answer.headers["content-disposition"] == 'attachment; filename="Rechnung 2026.pdf"'
     assert answer.headers["x-invoice"] == "17"
-    # Who may read it was the endpoint's decision: nobody else may keep it.
-    assert answer.headers["cache-control"] == "private, no-cache"
+    assert answer.headers.get_list("cache-control") == ["no-store"]
     assert head.headers == answer.headers
     assert done == ["sent", "sent"]
+
+
+async def test_nobody_else_may_keep_a_file_unless_told() -> None:
+    storage = MemoryStorage()
+    app = FastAPI(lifespan=storage_lifespan(storage))
+
+    @app.get("/file")
+    async def read_file() -> StorageFileResponse:
+        return StorageFileResponse(StorageFile(storage, "file"))
+
+    async with open_client(app) as client:
+        await storage.upload(b"text", "file", cache_control="public, max-age=60")
+
+        assert (await client.get("/file")).headers["cache-control"] == "private, max-age=60"
 
 
 async def test_a_middleware_and_a_caller_can_add_headers() -> None:
