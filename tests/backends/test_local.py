@@ -16,7 +16,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from blockbuster import blockbuster_ctx
 
 from fastapi_async_storages import LocalStorage
 from fastapi_async_storages.exceptions import (
@@ -632,24 +631,6 @@ async def test_readers_left_early_leave_nothing_open(storage: LocalStorage) -> N
             async for _chunk in reader:
                 break
     assert count_descriptors() == descriptors
-
-
-async def test_no_call_blocks_the_event_loop(storage: LocalStorage, tmp_path: Path) -> None:
-    (tmp_path / "source").write_bytes(b"x" * 3 * BLOCK)
-    with blockbuster_ctx("fastapi_async_storages"):
-        async with storage:
-            await storage.check()
-            await storage.upload(tmp_path / "source", "a/b")
-            await storage.upload(b"1", "a/c", overwrite=False)
-            await storage.copy("a/b", "copy")
-            await storage.move("copy", "moved")
-            assert await storage.get_size("moved") == 3 * BLOCK
-            assert len(await read(storage, "moved")) == 3 * BLOCK
-            assert await list_names(storage) == ["a/b", "a/c", "moved"]
-            await storage.delete("a/b")
-            await storage.delete_many(["a/c", "moved"])
-            with pytest.raises(NotFoundError):
-                await read(storage, "a/b")
 
 
 async def test_what_is_durable_is_synced_in_order(
