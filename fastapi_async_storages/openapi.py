@@ -4,12 +4,15 @@ A dependency that reads the body itself adds none to the schema, and a ``File`` 
 would, reads the body before. So the bodies are added to the schema when it is made.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
+from fastapi.security.base import SecurityBase
 from starlette.routing import Mount
 
 from fastapi_async_storages.exceptions import ConfigurationError
@@ -37,6 +40,8 @@ _FILENAME_HEADER = {
 
 _REFUSALS = (400, 413, 415, 422)
 
+_logger = logging.getLogger("fastapi_async_storages")
+
 
 def describe_uploads(app: FastAPI) -> None:
     """Show the bodies of :func:`StreamedForm` and :func:`StreamedUpload` in an app's schema.
@@ -51,8 +56,14 @@ def describe_uploads(app: FastAPI) -> None:
     Raises:
         ConfigurationError: When a route would read its body twice.
     """
-    for _ in _find_forms(app):
-        pass  # A route that cannot work is told now, not with its first request.
+    for context, form in _find_forms(app):  # What cannot work is told now, not by a request.
+        if _asks_late(context.dependant, form):
+            _logger.warning(
+                "%s stores what is uploaded before it knows who sends it: let the dependency with"
+                " the security scheme come first, in dependencies=[...] of the route or before the"
+                " parameter of the upload.",
+                context.path,
+            )
     if not isinstance(app.openapi, _UploadSchema):
         # FastAPI's documented way to extend the schema ("Extending OpenAPI").
         app.openapi = _UploadSchema(app, app.openapi)  # type: ignore[method-assign]
@@ -82,7 +93,8 @@ class _UploadSchema:
 def _find_forms(app: FastAPI) -> Iterator[tuple[RouteContext, UploadForm]]:
     for context in iter_route_contexts(app.routes):
         if isinstance(context.original_route, APIRoute):
-            forms = set(_walk_forms(context.dependant))
+            calls = _list_calls(context.dependant)
+            forms = {call for call in calls if isinstance(call, UploadForm)}
             if len(forms) > 1 or (forms and context.body_field is not None):
                 raise ConfigurationError(
                     f"The endpoint of {context.path} would read its body twice: with a StreamedForm"
@@ -93,11 +105,17 @@ def _find_forms(app: FastAPI) -> Iterator[tuple[RouteContext, UploadForm]]:
                 yield context, form
 
 
-def _walk_forms(dependant: Dependant) -> Iterator[UploadForm]:
-    if isinstance(dependant.call, UploadForm):
-        yield dependant.call
-    for dependency in dependant.dependencies:
-        yield from _walk_forms(dependency)
+def _list_calls(dependant: Dependant) -> list[Any]:
+    """List what FastAPI calls for a request, in its order."""
+    inner = [_list_calls(dependency) for dependency in dependant.dependencies]
+    return [*chain.from_iterable(inner), dependant.call]
+
+
+def _asks_late(dependant: Dependant, form: UploadForm) -> bool:
+    """Tell whether the first security scheme of a route comes behind its upload."""
+    calls = _list_calls(dependant)
+    schemes = [i for i, call in enumerate(calls) if isinstance(call, SecurityBase)]
+    return bool(schemes) and schemes[0] > calls.index(form)
 
 
 def _describe_operation(

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import pytest
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.openapi.models import OpenAPI
+from fastapi.security import HTTPBearer
 from httpx import AsyncClient
 from pydantic import BaseModel
 
@@ -214,6 +215,34 @@ async def test_a_schema_of_the_same_name_is_another_one() -> None:
     operation = schema["paths"]["/api/v1/inner/{place}/videos"]["post"]
     body = resolve(schema, operation["requestBody"]["content"]["multipart/form-data"]["schema"])
     assert resolve(schema, body["properties"]["kind"])["enum"] == ["film", "clip"]
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_an_upload_before_its_authentication_is_told_to_the_developer(
+    late: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    app, scheme = FastAPI(), HTTPBearer()
+
+    async def get_user(token: Annotated[str, Depends(scheme)]) -> str:
+        return token
+
+    if late:
+
+        @app.put("/late")
+        async def put(
+            file: Annotated[StorageFile, StreamedUpload("file")],
+            user: Annotated[str, Depends(get_user)],
+        ) -> None: ...
+    else:
+
+        @app.put("/file", dependencies=[Depends(get_user)])
+        async def put_file(
+            file: Annotated[StorageFile, StreamedUpload("file")],
+            user: Annotated[str, Depends(get_user)],
+        ) -> None: ...
+
+    describe_uploads(app)
+    assert ["/late stores what" in message for message in caplog.messages] == [True] * late
 
 
 def make_value(schema: dict[str, Any], part: dict[str, Any]) -> Any:
