@@ -95,8 +95,8 @@ def StreamedForm(  # noqa: N802
     answer is sent; but for those that a tracked SQLAlchemy flush has taken over.
 
     FastAPI runs dependencies in their order, and before it looks at path and query. So what decides
-    who may upload goes first: into ``dependencies=[...]`` of the route, or before this parameter. The
-    log says so at the start of an app whose security scheme comes later.
+    who may upload goes first: into ``dependencies=[...]`` of the route, or before this parameter.
+    The log says so at the start of an app whose security scheme comes later.
 
     Args:
         files: The rules of each file, by the names of their parts; ``None`` allows every file.
