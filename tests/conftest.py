@@ -1,10 +1,14 @@
-"""The servers that the whole suite shares, each started once and only when a test asks for it."""
+"""What holds for the whole suite, and the servers that it shares.
+
+Each server is started once, and only when a test asks for it.
+"""
 
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
 
+from tests.blocking import forbid_blocking
 from tests.servers.postgresql import find_binaries, run_postgresql
 from tests.servers.s3 import S3Server, run_s3_server
 
@@ -18,6 +22,12 @@ settings.load_profile("suite")
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def our_code_never_blocks_the_loop() -> Iterator[None]:
+    with forbid_blocking():
+        yield
 
 
 @pytest.fixture(scope="session")

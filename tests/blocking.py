@@ -1,0 +1,41 @@
+"""What must not happen in the event loop: a call that waits for a disk, a lock or a clock."""
+
+import fcntl
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from blockbuster import BlockBuster
+from blockbuster.blockbuster import BlockBusterFunction
+
+from fastapi_async_storages.testing import seaweedfs
+
+__all__ = ["forbid_blocking"]
+
+OURS = ["fastapi_async_storages", "async_storages"]
+
+
+@contextmanager
+def forbid_blocking() -> Iterator[None]:
+    """Raise ``BlockingError`` from calls that would block an event loop while our code runs in it.
+
+    They are those that blockbuster knows, and those of a file system that it does not.
+    """
+    # All methods of SeaweedFS block, and say so.
+    guard = BlockBuster(OURS, excluded_modules=[seaweedfs])
+    for module, name in (
+        (os, "open"),
+        (os, "fsync"),
+        (os, "pread"),
+        (io, "open"),
+        (fcntl, "flock"),
+    ):
+        guard.functions[f"{module.__name__}.{name}"] = BlockBusterFunction(
+            module, name, scanned_modules=OURS, excluded_modules=[seaweedfs]
+        )
+    guard.activate()
+    try:
+        yield
+    finally:
+        guard.deactivate()
