@@ -1,5 +1,6 @@
 """Handles on stored files: which storage, which name, and what is already known."""
 
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from datetime import timedelta
@@ -57,6 +58,8 @@ class StorageFile(Described):
         # that end was the end of the file too.
         self._keeper: object = None
         self._is_deleted = False
+        # What a row says of the file, where it says more than the name: also what we know not of.
+        self._record: Mapping[str, Any] | None = None
 
     @classmethod
     def from_stored(cls, storage: Storage, name: str, info: FileInfo | None = None) -> Self:

@@ -1,6 +1,6 @@
 """Column types whose values are the older library's handles."""
 
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import fastapi_async_storages
 from async_storages.base import BaseStorage, StorageFile, StorageImage
@@ -26,7 +26,7 @@ class FileType(sqlalchemy.FileType):
         **kwargs: Its keyword arguments, such as ``length=200``.
     """
 
-    _handle_class: ClassVar[type[fastapi_async_storages.StorageFile]] = StorageFile
+    _handle_class: type[fastapi_async_storages.StorageFile] = StorageFile
 
     def __init__(self, storage: BaseStorage | Storage, *args: Any, **kwargs: Any) -> None:
         super().__init__(cast("Storage", storage), *args, **kwargs)
@@ -60,4 +60,4 @@ class FileType(sqlalchemy.FileType):
 class ImageType(FileType):
     """A :class:`FileType` for images: its values are :class:`StorageImage`."""
 
-    _handle_class: ClassVar[type[fastapi_async_storages.StorageFile]] = StorageImage
+    _handle_class: type[fastapi_async_storages.StorageFile] = StorageImage

@@ -9,6 +9,8 @@ In ``migrations/env.py``::
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from sqlalchemy import JSON
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from fastapi_async_storages.integrations.sqlalchemy.column_types import FileColumnType
@@ -37,15 +39,23 @@ def render_item(
     """
     if type_ != "type" or not isinstance(obj, FileColumnType):
         return False
-    # Alembic's own default is "sa."; it may be set to None, for no prefix.
-    prefix = autogen_context.opts["sqlalchemy_module_prefix"] or ""
-    return _render(obj, prefix)
+    return _render(obj, autogen_context)
 
 
-def _render(column_type: TypeEngine[Any], prefix: str) -> str:
+def _render(column_type: TypeEngine[Any], context: "AutogenContext") -> str:
     plain = column_type.impl_instance if isinstance(column_type, TypeDecorator) else column_type
-    rendered = f"{prefix}{plain!r}"
+    rendered = _render_plain(plain, context)
     # Alembic, too, finds the variants there, and asks for a type with all its variants at once.
-    for dialect, variant in sorted(column_type._variant_mapping.items()):
-        rendered += f".with_variant({_render(variant, prefix)}, {dialect!r})"
+    for dialect, variant in sorted((plain._variant_mapping | column_type._variant_mapping).items()):
+        rendered += f".with_variant({_render(variant, context)}, {dialect!r})"
     return rendered
+
+
+def _render_plain(plain: TypeEngine[Any], context: "AutogenContext") -> str:
+    if isinstance(plain, JSONB):
+        context.imports.add("from sqlalchemy.dialects import postgresql")
+        # Its repr names a type that is not imported. Nothing of it changes the column.
+        return "postgresql.JSONB()"
+    # "sa." unless configured otherwise; None is no prefix.
+    prefix = context.opts["sqlalchemy_module_prefix"] or ""
+    return f"{prefix}JSON()" if isinstance(plain, JSON) else f"{prefix}{plain!r}"

@@ -17,7 +17,12 @@ MODELS = """
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from fastapi_async_storages import MemoryStorage, StorageFile, StorageImage
-from fastapi_async_storages.integrations.sqlalchemy import FileType, ImageType
+from fastapi_async_storages.integrations.sqlalchemy import (
+    AttachmentListType,
+    AttachmentType,
+    FileType,
+    ImageType,
+)
 
 storage = MemoryStorage()
 
@@ -35,6 +40,8 @@ class Document(Base):
     varied: Mapped[StorageFile | None] = mapped_column(
         FileType(storage, length=50).with_variant(ImageType(storage, length=60), "postgresql")
     )
+    scan: Mapped[StorageImage | None] = mapped_column(AttachmentType(storage, image=True))
+    photos: Mapped[list[StorageFile]] = mapped_column(AttachmentListType(storage))
 """
 
 WITHOUT_THE_PACKAGE = """
@@ -113,6 +120,8 @@ def test_migrations(project: Project, database_url: str) -> None:
         "'file', sa.Unicode(length=200), nullable=False",
         "'image', sa.Unicode(), nullable=True",
         "'varied', sa.Unicode(length=50).with_variant(sa.Unicode(length=60), 'postgresql')",
+        "'scan', sa.JSON().with_variant(postgresql.JSONB(), 'postgresql'), nullable=True",
+        "'photos', sa.JSON().with_variant(postgresql.JSONB(), 'postgresql'), nullable=False",
     ):
         assert f"sa.Column({column}" in migration
     assert not re.search(r"storages|app\.", migration)
@@ -122,6 +131,7 @@ def test_migrations(project: Project, database_url: str) -> None:
     is_sqlite = database_url.startswith("sqlite")
     assert columns["file"] == "VARCHAR(200)"
     assert columns["image"] == "VARCHAR"
+    assert columns["scan"] == columns["photos"] == ("JSON" if is_sqlite else "JSONB")
     assert columns["varied"] == ("VARCHAR(50)" if is_sqlite else "VARCHAR(60)")
 
     project.alembic("revision", "--autogenerate", "-m", "second")

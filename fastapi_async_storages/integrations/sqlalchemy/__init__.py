@@ -10,6 +10,11 @@ except ModuleNotFoundError:
         " pip install 'fastapi-async-storages[sqlalchemy]'"
     ) from None
 
+from fastapi_async_storages.integrations.sqlalchemy.attachment_lists import (
+    AttachmentList,
+    AttachmentListType,
+)
+from fastapi_async_storages.integrations.sqlalchemy.attachments import AttachmentType
 from fastapi_async_storages.integrations.sqlalchemy.column_types import Cleanup
 from fastapi_async_storages.integrations.sqlalchemy.defects import Defect, verify
 from fastapi_async_storages.integrations.sqlalchemy.lifecycle import track_files
@@ -17,6 +22,9 @@ from fastapi_async_storages.integrations.sqlalchemy.orphans import SweepReport, 
 from fastapi_async_storages.integrations.sqlalchemy.types import FileType, ImageType
 
 __all__ = [
+    "AttachmentList",
+    "AttachmentListType",
+    "AttachmentType",
     "Cleanup",
     "Defect",
     "FileType",

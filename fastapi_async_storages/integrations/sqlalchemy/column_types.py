@@ -46,7 +46,7 @@ class FileColumnType(TypeDecorator[T]):
 
     cache_ok: bool | None = True
 
-    _handle_class: ClassVar[type[StorageFile]] = StorageFile
+    _handle_class: type[StorageFile] = StorageFile
     _default_rules: ClassVar[UploadRules] = UploadRules()
 
     def __init__(
@@ -89,7 +89,12 @@ class FileColumnType(TypeDecorator[T]):
         key = super()._static_cache_key
         if isinstance(key, CacheConst):
             return key
-        return (*key, ("storage", self.storage), ("impl", self.impl_instance._static_cache_key))
+        return (
+            *key,
+            ("storage", self.storage),
+            ("handles", self._handle_class),
+            ("impl", self.impl_instance._static_cache_key),
+        )
 
     def with_variant(self, type_: Any, *dialect_names: str) -> Self:
         """Use another type of this package for some dialects, such as one of another length.
@@ -194,6 +199,14 @@ class FileColumnType(TypeDecorator[T]):
         """
         return self.to_value(stored.get(value, value))
 
+    def needs_info(self, file: StorageFile) -> bool:
+        """Tell whether the storage must be asked about a file before a row can hold it.
+
+        Args:
+            file: A handle on it.
+        """
+        return False
+
     def select_names(self, column: ColumnElement[Any], dialect: Dialect) -> Select[str]:
         """Return a query for the names that the rows of a column's table hold, as they are.
 
@@ -224,7 +237,12 @@ class FileColumnType(TypeDecorator[T]):
             if key in state.dict:
                 state.dict[key] = coerce(state, state.dict[key])
 
-        event.listen(attribute, "set", coerce, raw=True, retval=True)
+        def coerce_set(state: InstanceState[Any], value: object, *_: object) -> object:
+            # The list of `document.files += [...]` is assigned once more, and stays itself.
+            is_same = key in state.dict and value is state.dict[key]
+            return value if is_same else coerce(state, value)
+
+        event.listen(attribute, "set", coerce_set, raw=True, retval=True)
         # The default of a mapped dataclass, which is not set but returned while nothing else is.
         event.listen(attribute, "init_scalar", coerce, raw=True, retval=True)
         # Defaults that a flush filled in, and what a bulk UPDATE changed, come as they were given.

@@ -17,6 +17,7 @@ from fastapi_async_storages.integrations.sqlalchemy.columns import (
     get_file_columns,
 )
 from fastapi_async_storages.integrations.sqlalchemy.contents import Content, store_contents
+from fastapi_async_storages.integrations.sqlalchemy.records import learn
 from fastapi_async_storages.integrations.sqlalchemy.transactions import (
     TransactionFiles,
     find_files,
@@ -158,6 +159,19 @@ def _store_new(files: TransactionFiles, changes: Sequence[_Change]) -> None:
             if isinstance(file, StorageFile) and file._fresh:
                 files.claim(file)
                 files.written.append((state, column, file))
+    _learn_unknown(changes)
+
+
+def _learn_unknown(changes: Sequence[_Change]) -> None:
+    """Ask the storage about files of which a row will say more than the name."""
+    unknown = [
+        file
+        for change in changes
+        for file in change.column.type.files_in(change.new)
+        if isinstance(file, StorageFile) and change.column.type.needs_info(file)
+    ]
+    if unknown:
+        await_only(learn(unknown))
 
 
 def _release_old(session: Session, files: TransactionFiles, changes: Iterable[_Change]) -> None:

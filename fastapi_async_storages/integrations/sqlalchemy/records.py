@@ -7,11 +7,13 @@ from typing import TypeVar
 
 from fastapi_async_storages.completion import run_in_thread
 from fastapi_async_storages.exceptions import NotFoundError, StorageError
+from fastapi_async_storages.files import StorageFile
 from fastapi_async_storages.info import FileInfo
 from fastapi_async_storages.storage import Storage
 
-__all__ = ["get_infos", "read_checksums"]
+__all__ = ["get_infos", "learn", "read_checksums"]
 
+K = TypeVar("K")
 T = TypeVar("T")
 
 _CONCURRENCY = 16
@@ -42,7 +44,20 @@ async def get_infos(storage: Storage, names: Iterable[str]) -> dict[str, FileInf
         except NotFoundError:
             return None
 
-    return await _ask(get, names, _CONCURRENCY)
+    return await _ask(get, set(names), _CONCURRENCY)
+
+
+async def learn(files: Iterable[StorageFile]) -> None:
+    """Let handles know all about their files.
+
+    Args:
+        files: The handles.
+
+    Raises:
+        NotFoundError: When there is no such file.
+        StorageError: The first other error of a storage.
+    """
+    await _ask(StorageFile.get_info, files, _CONCURRENCY)
 
 
 async def read_checksums(storage: Storage, names: Iterable[str]) -> dict[str, str | StorageError]:
@@ -67,18 +82,18 @@ async def read_checksums(storage: Storage, names: Iterable[str]) -> dict[str, st
             return error
         return f"sha256:{digest.hexdigest()}"
 
-    return await _ask(read, names, _READERS)
+    return await _ask(read, set(names), _READERS)
 
 
 async def _ask(
-    question: Callable[[str], Awaitable[T]], names: Iterable[str], concurrency: int
-) -> dict[str, T]:
-    answers: dict[str, T] = {}
-    waiting = iter(set(names))
+    question: Callable[[K], Awaitable[T]], subjects: Iterable[K], concurrency: int
+) -> dict[K, T]:
+    answers: dict[K, T] = {}
+    waiting = iter(subjects)
 
     async def work() -> None:
-        for name in waiting:
-            answers[name] = await question(name)
+        for subject in waiting:
+            answers[subject] = await question(subject)
 
     try:
         async with asyncio.TaskGroup() as tasks:

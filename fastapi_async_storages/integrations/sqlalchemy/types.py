@@ -90,5 +90,5 @@ class FileType(FileColumnType[StorageFile]):
 class ImageType(FileType):
     """A :class:`FileType` for images: its values are :class:`StorageImage`."""
 
-    _handle_class: ClassVar[type[StorageFile]] = StorageImage
+    _handle_class: type[StorageFile] = StorageImage
     _default_rules: ClassVar[UploadRules] = UploadRules(image=ImageRules())
