@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 import aiohttp
+import anyio
+import anyio.to_thread
 from aiobotocore.config import AioConfig
 from aiobotocore.httpsession import AIOHTTPSession
 from aiobotocore.session import AioSession
@@ -30,9 +32,9 @@ __all__ = [
     "AddressingStyle",
     "ChecksumMode",
     "S3Config",
-    "create_session",
     "normalize_url",
     "open_client",
+    "open_session",
 ]
 
 AddressingStyle: TypeAlias = Literal["auto", "path", "virtual"]
@@ -187,8 +189,8 @@ async def open_client(
         )
     except ValueError as error:  # A host name with an underscore, for one.
         raise ConfigurationError(f"The SDK refuses the endpoint or the region: {error}") from None
-    # "Expect: 100-continue" costs a round trip for each part, and aiohttp waits for ever when a
-    # server ignores it, as R2 does.
+    # "Expect: 100-continue" costs a round trip for each upload, and aiohttp waits for ever when a
+    # server ignores it, as RFC 9110 section 10.1.1 lets it do.
     client.meta.events.unregister("before-call.s3", handlers.add_expect_header)
     use_hashed_bodies(client)
     if not config.is_aws():
@@ -196,27 +198,34 @@ async def open_client(
     return client
 
 
-def create_session(config: S3Config) -> AioSession:
+async def open_session(config: S3Config) -> AioSession:
     """Return a session with the credentials, and with the service model of S3 loaded.
-
-    Reads files, and takes about 100 ms the first time: to be called in a thread.
 
     Args:
         config: Where the bucket is.
     """
-    session = AioSession()
-    session.register_component("data_loader", _load_model())
-    session.full_config  # noqa: B018 - Reads the files in ~/.aws and keeps what is in them.
+    session = await anyio.to_thread.run_sync(_create_session)
     if config.access_key_id is not None and config.secret_access_key is not None:
         session.set_credentials(
             config.access_key_id, config.secret_access_key, config.session_token
         )
+    else:
+        # The readers of the AWS chain are coroutines, and most of what they read are files: they
+        # get an event loop of their own, in a thread.
+        await anyio.to_thread.run_sync(anyio.run, session.get_credentials)
+    return session
+
+
+def _create_session() -> AioSession:
+    session = AioSession()
+    session.register_component("data_loader", _load_model())
+    session.full_config  # noqa: B018 - Reads the files in ~/.aws and keeps what is in them.
     return session
 
 
 @functools.cache
 def _load_model() -> Loader:
-    """Parse what every client needs, once in a process: a loader keeps what it has loaded."""
+    """Parse what every client needs, in about 100 ms; once, since a loader keeps what it loads."""
     loader: Loader = AioSession().get_component("data_loader")
     # In the words in which the SDK asks for them, by which the loader knows them again.
     for type_name in ("service-2", "endpoint-rule-set-1"):

@@ -1,13 +1,12 @@
 """What one event loop has of a storage: its clients, and the engine that works with them."""
 
-import asyncio
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
 from fastapi_async_storages.backends._s3_aiobotocore import AiobotocoreEngine
 from fastapi_async_storages.backends._s3_bucket import Bucket
-from fastapi_async_storages.backends._s3_config import S3Config, create_session, open_client
+from fastapi_async_storages.backends._s3_config import S3Config, open_client, open_session
 from fastapi_async_storages.backends._s3_errors import translate_errors
 from fastapi_async_storages.backends._s3_uploads import S3PresignedUploads
 from fastapi_async_storages.backends._s3_urls import ObjectUrls
@@ -69,7 +68,7 @@ class Connection:
         """Open the clients. Connections are made when requests need them."""
         async with AsyncExitStack() as opened:
             with translate_errors(self._storage):
-                session = await asyncio.to_thread(create_session, self._config)
+                session = await open_session(self._config)
                 client = signing_client = await open_client(self._config, session, opened)
                 if self._url_endpoint is not None:
                     signing_client = await open_client(

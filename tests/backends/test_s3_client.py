@@ -16,7 +16,7 @@ from blockbuster import BlockBuster
 from fastapi_async_storages.exceptions import BackendTimeoutError, BackendUnavailableError
 from tests.backends.conftest import MakeS3Storage
 from tests.servers.s3 import S3Server
-from tests.servers.tcp import CERTIFICATE, Relay, run_relay
+from tests.servers.tcp import CERTIFICATE, Relay, listen, run_relay
 
 pytestmark = pytest.mark.anyio
 
@@ -56,8 +56,8 @@ class TestPool:
     ) -> None:
         config = {
             "max_pool_connections": 1,
-            "connect_timeout": 0.2,
-            "read_timeout": 0.2,
+            "connect_timeout": 0.5,
+            "read_timeout": 0.5,
             "retries": {"total_max_attempts": 1},
         }
         async with make_s3_storage(client_config=config) as storage:
@@ -252,25 +252,31 @@ class TestCredentials:
         make_s3_storage: MakeS3Storage,
         s3_server: S3Server,
         monkeypatch: pytest.MonkeyPatch,
-        tmp_path: Path,
     ) -> None:
         # The SDK fetches credentials again that end within 10 minutes; these always do.
         expires = datetime.now(UTC) + timedelta(minutes=5)
         answer = {
-            "Version": 1,
             "AccessKeyId": s3_server.access_key,
             "SecretAccessKey": s3_server.secret_key,
-            "Expiration": expires.isoformat(),
+            "Token": "",
+            "Expiration": expires.strftime("%Y-%m-%dT%H:%M:%SZ"),
         }
-        (tmp_path / "answer.json").write_text(json.dumps(answer))
-        fetch = tmp_path / "fetch.sh"
-        fetch.write_text(f"#!/bin/sh\necho x >> {tmp_path}/log\ncat {tmp_path}/answer.json\n")
-        fetch.chmod(0o700)
-        config = tmp_path / "config"
-        config.write_text(f"[default]\ncredential_process = {fetch}\n")
-        monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
-        await self.check(make_s3_storage)
-        assert (tmp_path / "log").read_text().count("x") > 3
+        fetched = 0
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal fetched
+            await reader.readuntil(b"\r\n\r\n")
+            fetched += 1
+            body = json.dumps(answer).encode()
+            head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+            writer.write(head.encode() + body)
+            await writer.drain()
+            await reader.read()
+
+        async with listen(serve) as url:
+            monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{url}/credentials")
+            await self.check(make_s3_storage)
+        assert fetched > 3
 
     async def check(self, make_s3_storage: MakeS3Storage) -> str:
         options = {"aws_access_key_id": None, "aws_secret_access_key": None}
