@@ -221,6 +221,9 @@ def _to_conditions(preconditions: Preconditions) -> dict[str, Any]:
             conditions["IfUnmodifiedSince"] = preconditions.if_unmodified_since
         case (tag,) if tag != ANY_ETAG:
             conditions["IfMatch"] = tag
+        case tags if ANY_ETAG not in tags:
+            # RFC 9110 section 13.2.2: these come first, so S3 must not answer 304 for the rest.
+            return {}
     match preconditions.if_none_match:
         case ():
             conditions["IfModifiedSince"] = preconditions.if_modified_since
