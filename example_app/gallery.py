@@ -19,6 +19,8 @@ from fastapi_async_storages import (
 from fastapi_async_storages.exceptions import InvalidImageError
 
 DOCUMENT_RULES = UploadRules(max_size="50MiB")
+LARGE_DOCUMENT_RULES = UploadRules(max_size="5GiB")
+"""For those that do not pass through the app."""
 PHOTO_RULES = UploadRules(
     max_size="20MiB",
     types=["image/jpeg", "image/png", "image/webp", "image/gif"],
@@ -40,6 +42,11 @@ async def add_document(upload: UploadFile, session: AsyncSession, storage: Stora
         UploadRefusedError: When it breaks the rules; nothing is stored then.
     """
     file = await save_upload(upload, storage, prefix="documents", rules=DOCUMENT_RULES)
+    return await keep_document(file, session)
+
+
+async def keep_document(file: StorageFile, session: AsyncSession) -> Document:
+    """Commit the row of a document that was just stored; if that fails, the file goes."""
     document = Document(**await _describe(file), file=file)
     session.add(document)
     await session.commit()
@@ -54,6 +61,15 @@ async def add_photo(upload: UploadFile, session: AsyncSession, storage: Storage)
         InvalidImageError: When its pixels cannot be read; nothing is stored then.
     """
     image = await save_upload(upload, storage, prefix="photos", rules=PHOTO_RULES)
+    return await keep_photo(image, session)
+
+
+async def keep_photo(image: StorageFile, session: AsyncSession) -> Photo:
+    """Make the thumbnail of a photo that was just stored, and commit their row.
+
+    Raises:
+        InvalidImageError: When its pixels cannot be read; nothing is stored then.
+    """
     photo = Photo(**await _describe(image), image=image)
     session.add(photo)
     # From here on the photo belongs to the transaction: if there is no thumbnail, it goes too.

@@ -1,11 +1,13 @@
 """Run the app on a real S3 server that is started for it: ``make run-s3``."""
 
+import asyncio
 import os
 from pathlib import Path
 from urllib.parse import urlencode
 
 import uvicorn
 
+from fastapi_async_storages import S3Storage
 from fastapi_async_storages.testing.seaweedfs import SeaweedFS
 
 BUCKET = "gallery"
@@ -22,8 +24,21 @@ def main() -> None:
             AWS_ACCESS_KEY_ID=server.access_key,
             AWS_SECRET_ACCESS_KEY=server.secret_key,
         )
+        asyncio.run(allow_uploads_of_our_pages())
         print(f"S3 server: {server.endpoint_url}, bucket {BUCKET!r}")
         uvicorn.run("example_app.main:app", host=HOST, port=PORT)
+
+
+async def allow_uploads_of_our_pages() -> None:
+    """Let the browser send files to the bucket, as who sets up a bucket does once."""
+    # It needs the environment that is set above.
+    from example_app.storages import storage  # noqa: PLC0415
+
+    if isinstance(storage, S3Storage):
+        async with storage:
+            await storage.allow_browser_uploads(
+                [f"http://{host}:{PORT}" for host in (HOST, "localhost")]
+            )
 
 
 if __name__ == "__main__":
