@@ -162,7 +162,7 @@ async def test_the_clients_own_file_name_comes_back(storage: Storage) -> None:
 
 
 @given(name=st.text(min_size=1, max_size=40))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100)
 async def test_no_file_name_adds_or_ends_a_header(name: str) -> None:
     printable = "".join(char for char in name if char.isprintable()) or "x"
     storage = MemoryStorage()

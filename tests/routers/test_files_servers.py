@@ -16,7 +16,8 @@ from fastapi import FastAPI
 from hypothesis import given, settings
 
 from fastapi_async_storages import FileInfo, MemoryStorage, Storage, create_files_router, public
-from fastapi_async_storages.lifespan import CLEAN_UP_SECONDS, storage_lifespan
+from fastapi_async_storages.clients import CLEAN_UP_SECONDS
+from fastapi_async_storages.lifespan import storage_lifespan
 from tests.http_model import DrawnRequest, expect, requests
 from tests.servers.http_server import SERVERS, ServerName, serve
 from tests.storages import BACKENDS, make_storage
