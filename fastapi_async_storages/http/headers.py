@@ -81,6 +81,15 @@ class FileHeaders:
     content_security_policy: str | None = None
     cross_origin_resource_policy: CrossOriginResourcePolicy | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse now what would fail with the first file.
+
+        Raises:
+            ValueError: When the disposition or a media type is none.
+        """
+        content_disposition(self.disposition)
+        media_type_matches(DEFAULT_CONTENT_TYPE, self.scriptable_types)
+
     def describe(
         self,
         info: FileInfo,

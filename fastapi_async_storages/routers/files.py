@@ -7,7 +7,7 @@ Who may read is a decision that has no default. All else is safe for files that 
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from fastapi import APIRouter, Depends, Path, Query
 from starlette.requests import Request
@@ -88,8 +88,12 @@ def create_files_router(
             :class:`XAccelRedirect` or :class:`XSendfile` says.
 
     Raises:
-        ValueError: When ``redirect_expires_in`` is too short.
+        ValueError: When ``redirect_expires_in`` is too short, or another option is none of those
+            above.
     """
+    _check_option("mode", mode, Mode)
+    _check_option("denial", denial, Denial)
+    _check_option("redirect_status", redirect_status, RedirectStatus)
     presentation = FileHeaders(
         disposition=disposition,
         scriptable_types=tuple(scriptable_types),
@@ -207,6 +211,11 @@ def _make_endpoint(
         return await delivery.respond(request.method, file, disposition=disposition, filename=name)
 
     return read_file
+
+
+def _check_option(name: str, value: object, allowed: Any) -> None:
+    if value not in get_args(allowed):
+        raise ValueError(f"{name} must be one of {get_args(allowed)}, not {value!r}.")
 
 
 def _list_denials(access: AccessRule, denial: Denial) -> tuple[int, ...]:

@@ -60,6 +60,22 @@ def test_access_has_no_default() -> None:
         create_files_router()  # type: ignore[call-arg]
 
 
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"mode": "proxied"},
+        {"denial": "hidden"},
+        {"disposition": "download"},
+        {"redirect_status": 301},
+        {"scriptable_types": ["html"]},
+    ],
+    ids=str,
+)
+def test_an_option_that_is_none_is_refused_at_once(option: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=str(next(iter(option.values())))[2:6]):
+        create_files_router(access=public, **option)
+
+
 async def test_public_files_are_everybodys(storage: Storage) -> None:
     async with serve(storage, access=public) as client:
         await storage.upload(b"text", "a/b.txt")
