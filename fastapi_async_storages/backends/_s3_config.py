@@ -19,7 +19,7 @@ from aiobotocore.session import AioSession
 from botocore import UNSIGNED, handlers
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, NoCredentialsError
 from botocore.loaders import Loader
 
 from fastapi_async_storages.backends._s3_payloads import use_hashed_bodies
@@ -203,6 +203,9 @@ async def open_session(config: S3Config) -> AioSession:
 
     Args:
         config: Where the bucket is.
+
+    Raises:
+        NoCredentialsError: When there are no credentials, neither given nor in the environment.
     """
     session = await anyio.to_thread.run_sync(_create_session)
     if config.access_key_id is not None and config.secret_access_key is not None:
@@ -212,7 +215,9 @@ async def open_session(config: S3Config) -> AioSession:
     else:
         # The readers of the AWS chain are coroutines, and most of what they read are files: they
         # get an event loop of their own, in a thread.
-        await anyio.to_thread.run_sync(anyio.run, session.get_credentials)
+        if await anyio.to_thread.run_sync(anyio.run, session.get_credentials) is None:
+            # Now, since a client would never look again. The next call opens another one.
+            raise NoCredentialsError
     return session
 
 
