@@ -31,7 +31,11 @@ from fastapi_async_storages.integrations.sqlalchemy.attachments import (
     FileRecord,
     get_fact,
 )
-from fastapi_async_storages.integrations.sqlalchemy.column_types import Cleanup, FileColumnType
+from fastapi_async_storages.integrations.sqlalchemy.column_types import (
+    Cleanup,
+    FileColumnType,
+    is_sql,
+)
 from fastapi_async_storages.pending import PendingFile
 from fastapi_async_storages.storage import Storage
 from fastapi_async_storages.uploads.rules import UploadRules
@@ -177,6 +181,10 @@ class AttachmentListType(FileColumnType[AttachmentList]):
                 f"{column or repr(self)} holds a list of files, not a {type(value).__name__}."
             )
         return AttachmentList(self._item_type, value, column=column)
+
+    def is_value(self, value: object) -> bool:
+        """Tell whether a value is a list that notices its changes, or an SQL expression."""
+        return isinstance(value, AttachmentList) or is_sql(value)
 
     def files_in(self, value: object) -> tuple[StorageFile | PendingFile, ...]:
         """Return the files of a list; see :meth:`FileColumnType.files_in`."""

@@ -16,7 +16,7 @@ from fastapi_async_storages.storage import Storage
 from fastapi_async_storages.streams import is_upload_source
 from fastapi_async_storages.uploads.rules import UploadRules
 
-__all__ = ["Cleanup", "FileColumnType"]
+__all__ = ["Cleanup", "FileColumnType", "is_sql"]
 
 T = TypeVar("T")
 
@@ -182,6 +182,14 @@ class FileColumnType(TypeDecorator[T]):
             handle._fresh = False
         return handle
 
+    def is_value(self, value: object) -> bool:
+        """Tell whether an attribute may have a value as it is, without :meth:`to_value`.
+
+        Args:
+            value: What the attribute has.
+        """
+        return value is None or isinstance(value, StorageFile | PendingFile) or is_sql(value)
+
     def files_in(self, value: object) -> tuple[StorageFile | PendingFile, ...]:
         """Return the files that a value of an attribute holds, stored and to be stored.
 
@@ -229,9 +237,7 @@ class FileColumnType(TypeDecorator[T]):
         label = f"{class_.__name__}.{key}"
 
         def coerce(state: InstanceState[Any], value: object, *_: object) -> object:
-            if isinstance(value, ClauseElement) or hasattr(value, "__clause_element__"):
-                return value  # An SQL expression, whose value the flush finds out.
-            return self.to_value(value, column=label)
+            return value if is_sql(value) else self.to_value(value, column=label)
 
         def coerce_loaded(state: InstanceState[Any], *_: object) -> None:
             if key in state.dict:
@@ -240,7 +246,7 @@ class FileColumnType(TypeDecorator[T]):
         def coerce_set(state: InstanceState[Any], value: object, *_: object) -> object:
             # The list of `document.files += [...]` is assigned once more, and stays itself.
             is_same = key in state.dict and value is state.dict[key]
-            return value if is_same else coerce(state, value)
+            return value if is_same and self.is_value(value) else coerce(state, value)
 
         event.listen(attribute, "set", coerce_set, raw=True, retval=True)
         # The default of a mapped dataclass, which is not set but returned while nothing else is.
@@ -248,6 +254,15 @@ class FileColumnType(TypeDecorator[T]):
         # Defaults that a flush filled in, and what a bulk UPDATE changed, come as they were given.
         event.listen(class_, "refresh_flush", coerce_loaded, raw=True)
         event.listen(class_, "refresh", coerce_loaded, raw=True)
+
+
+def is_sql(value: object) -> bool:
+    """Tell whether a value is an SQL expression, of which the flush finds out what it is.
+
+    Args:
+        value: What was assigned to an attribute.
+    """
+    return isinstance(value, ClauseElement) or hasattr(value, "__clause_element__")
 
 
 def _watch_columns(mapper: Mapper[Any], class_: type[Any]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, inspect, or_, select
 from sqlalchemy.orm import InstanceState, Mapper, Session, UOWTransaction, object_session
-from sqlalchemy.orm.attributes import get_history
+from sqlalchemy.orm.attributes import get_history, set_attribute
 from sqlalchemy.orm.base import PASSIVE_NO_INITIALIZE
 from sqlalchemy.util import await_only
 
@@ -125,6 +125,7 @@ def _find_changes(session: Session, instances: Sequence[object] | None) -> Itera
             continue
         state: InstanceState[Any] = inspect(instance)
         for column in get_file_columns(state.mapper):
+            _coerce_assigned(state, column)
             if not state.persistent:
                 # One that was in a row before, which is gone or was rolled back, has no history.
                 value = state.dict.get(column.key)
@@ -135,6 +136,16 @@ def _find_changes(session: Session, instances: Sequence[object] | None) -> Itera
             if history.added:
                 old = history.deleted[0] if history.deleted else None
                 yield _Change(state, column, history.added[0], old, bool(history.deleted))
+
+
+def _coerce_assigned(state: InstanceState[Any], column: FileColumn) -> None:
+    """Let the attribute have what its type makes of what was assigned.
+
+    It has that already, but in a SQLModel: that puts what was assigned in its place again.
+    """
+    value = state.dict.get(column.key)
+    if column.key in state.dict and not column.type.is_value(value):
+        set_attribute(state.obj(), column.key, value)
 
 
 def _find_releases(state: InstanceState[Any]) -> Iterator[_Change]:
