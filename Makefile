@@ -14,7 +14,7 @@ PYTHON_VERSION := $(shell $(PYTHON) -c 'import sys; v = sys.version_info; \
 CREATED = $(VENV)/.created-$(PYTHON_VERSION)
 INSTALLED = $(VENV)/.installed
 
-.PHONY: help run run-s3 test check lint format types imports docs build-check audit lock clean
+.PHONY: help run run-s3 test soak check lint format types imports docs build-check audit lock clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -28,6 +28,9 @@ run-s3: $(INSTALLED) ## serve the example app on an S3 server that it starts
 
 test: $(INSTALLED) ## run the whole test suite
 	$(BIN)/pytest --cov $(ARGS)
+
+soak: $(INSTALLED) ## 20,000 mixed requests on each backend; nothing may grow (about 30 minutes)
+	$(BIN)/python -m benchmarks.soak $(ARGS)
 
 check: lint types imports docs build-check test ## everything that CI checks
 
