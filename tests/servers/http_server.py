@@ -26,6 +26,8 @@ ServerName: TypeAlias = Literal["uvicorn-h11", "uvicorn-httptools", "hypercorn"]
 
 SERVERS: tuple[ServerName, ...] = ("uvicorn-h11", "uvicorn-httptools", "hypercorn")
 
+ROOT = Path(__file__).resolve().parents[2]
+
 START_SECONDS = 30
 STOP_SECONDS = 20
 
@@ -156,7 +158,8 @@ def serve_in_process(
     port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "uvicorn", app, "--host=127.0.0.1", f"--port={port}", *arguments],
-        env={**os.environ, **(environment or {})},
+        # Found wherever the process runs, also where the project is not installed.
+        env={**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})},
         cwd=cwd,
     )
     try:
