@@ -1,5 +1,6 @@
 """Copying objects on the server: in one request up to 5 GiB, in parts above."""
 
+import secrets
 from collections.abc import AsyncGenerator, Mapping
 from functools import partial
 from typing import Any
@@ -7,11 +8,10 @@ from typing import Any
 from fastapi_async_storages.backends._s3_bucket import Bucket
 from fastapi_async_storages.backends._s3_concurrency import Job, run_bounded
 from fastapi_async_storages.backends._s3_multipart import open_multipart_upload
-from fastapi_async_storages.backends._s3_objects import ObjectAttributes, to_headers
+from fastapi_async_storages.backends._s3_objects import WRITE_TOKEN, ObjectAttributes, to_headers
 from fastapi_async_storages.backends._s3_parts import MAX_PART_SIZE, part_size_for
 from fastapi_async_storages.backends._s3_writes import (
     CREATE_ONLY,
-    add_write_token,
     create,
     has_write_token,
 )
@@ -65,21 +65,19 @@ async def copy(
         await _require_free(bucket, target)
     if source == target:
         return  # S3 refuses a copy onto itself that changes nothing.
-    headers = {"ACL": acl} if acl is not None else {}
-    origin: dict[str, Any] = {"CopySource": bucket.locate(source)}
-    if head["ContentLength"] <= MAX_PART_SIZE:
+    size, etag = head["ContentLength"], head["ETag"]
+    kept = {key: head[key] for key in _KEPT_HEADERS if key in head}
+    headers: dict[str, Any] = {"ACL": acl} if acl is not None else {}
+    if not overwrite:
+        await _create(bucket, source, target, {**kept, **headers}, etag, size, max_concurrency)
+    elif size <= MAX_PART_SIZE:
+        origin: dict[str, Any] = {"CopySource": bucket.locate(source)}
         if if_match is not None:
             origin["CopySourceIfMatch"] = if_match
-        write = partial(_copy_whole, bucket, source, target, {**headers, **origin})
+        await _copy_whole(bucket, source, target, {**headers, **origin}, {})
     else:
-        origin["CopySourceIfMatch"] = head["ETag"]  # All parts are of the same version.
-        write = partial(_copy_parts, bucket, target, head, headers, origin, max_concurrency)
-    if overwrite:
-        await write({})
-    else:
-        await create(
-            bucket, target, partial(write, CREATE_ONLY), partial(_is_copy, bucket, target, head)
-        )
+        headers = {**kept, **headers}
+        await _copy_parts(bucket, source, target, headers, etag, size, max_concurrency, {})
 
 
 async def publish(
@@ -93,9 +91,6 @@ async def publish(
 ) -> None:
     """Copy one version of a file to a name that must be free, with other attributes.
 
-    Unlike copies that :func:`copy` makes, of several at the same time one succeeds: two copies of
-    the same bytes could not be told apart.
-
     Args:
         bucket: Where.
         source: Which file.
@@ -106,18 +101,39 @@ async def publish(
     """
     head = await bucket.head(source, IfMatch=etag)
     await _require_free(bucket, target)
-    token, marked = add_write_token(attributes)
-    headers = to_headers(marked)
-    origin = {"CopySource": bucket.locate(source), "CopySourceIfMatch": etag}
-    if head["ContentLength"] <= MAX_PART_SIZE:
+    await _create(
+        bucket,
+        source,
+        target,
+        to_headers(attributes),
+        etag,
+        head["ContentLength"],
+        max_concurrency,
+    )
+
+
+async def _create(
+    bucket: Bucket,
+    source: str,
+    target: str,
+    headers: Mapping[str, Any],
+    etag: str,
+    size: int,
+    max_concurrency: int,
+) -> None:
+    """Copy one version of a file to a name that must be free; of several copies one succeeds."""
+    # A token, because two copies of the same bytes could not be told apart.
+    token = secrets.token_urlsafe(12)
+    headers = {**headers, "Metadata": {**headers.get("Metadata", {}), WRITE_TOKEN: token}}
+    if size <= MAX_PART_SIZE:
+        origin = {"CopySource": bucket.locate(source), "CopySourceIfMatch": etag}
         parameters = {**headers, **origin, "MetadataDirective": "REPLACE"}
         write = partial(_copy_whole, bucket, source, target, parameters)
     else:
-        size = {"ContentLength": head["ContentLength"]}
-        write = partial(_copy_parts, bucket, target, size, headers, origin, max_concurrency)
+        write = partial(_copy_parts, bucket, source, target, headers, etag, size, max_concurrency)
 
     async def is_ours() -> bool:
-        await _find_refusing_etag(bucket, target)
+        await _require_taken(bucket, target)
         return await has_write_token(bucket, target, token)
 
     await create(bucket, target, partial(write, CREATE_ONLY), is_ours)
@@ -136,17 +152,18 @@ async def _copy_whole(
 
 async def _copy_parts(
     bucket: Bucket,
+    source: str,
     target: str,
-    head: Mapping[str, Any],
     headers: Mapping[str, Any],
-    origin: Mapping[str, Any],
+    etag: str,
+    size: int,
     max_concurrency: int,
     conditions: Mapping[str, Any],
 ) -> None:
-    size = head["ContentLength"]
+    # All parts are of the same version.
+    origin = {"CopySource": bucket.locate(source), "CopySourceIfMatch": etag}
     part_size = part_size_for(size, COPY_PART_SIZE)
-    kept = {key: head[key] for key in _KEPT_HEADERS if key in head}
-    async with open_multipart_upload(bucket, target, {**kept, **headers}) as upload:
+    async with open_multipart_upload(bucket, target, headers) as upload:
 
         async def jobs() -> AsyncGenerator[Job, None]:
             for number, start in enumerate(range(0, size, part_size), 1):
@@ -165,7 +182,7 @@ async def _require_free(bucket: Bucket, target: str) -> None:
     Asked before the copy, since R2 and others ignore the condition on copies. Where the server
     knows it, it also holds against a write in between.
     """
-    if await _find_etag(bucket, target) is not None:
+    if await _exists(bucket, target):
         raise AlreadyExistsError(
             f"{target!a} in {bucket.storage}: there is a file of this name already.",
             storage=bucket.storage,
@@ -173,29 +190,19 @@ async def _require_free(bucket: Bucket, target: str) -> None:
         )
 
 
-async def _is_copy(bucket: Bucket, target: str, head: Mapping[str, Any]) -> bool:
-    """Tell whether the target has the bytes of the source: then a repeated request met itself."""
-    return bool(await _find_refusing_etag(bucket, target) == head["ETag"])
-
-
-async def _find_refusing_etag(bucket: Bucket, target: str) -> str:
-    """Return the entity tag of the file that made a copy fail, if there is one.
-
-    Raises:
-        PreconditionFailedError: When the name is free, so that it was the other condition.
-    """
-    etag = await _find_etag(bucket, target)
-    if etag is None:
+async def _require_taken(bucket: Bucket, target: str) -> None:
+    """After a condition did not hold: raise when the name is free, so that it was the other one."""
+    if not await _exists(bucket, target):
         raise PreconditionFailedError(
             f"{target!a} in {bucket.storage}: the source was replaced while it was copied.",
             storage=bucket.storage,
             name=target,
         )
-    return etag
 
 
-async def _find_etag(bucket: Bucket, name: str) -> str | None:
+async def _exists(bucket: Bucket, name: str) -> bool:
     try:
-        return str((await bucket.head(name))["ETag"])
+        await bucket.head(name)
     except NotFoundError:
-        return None
+        return False
+    return True

@@ -1,5 +1,6 @@
 """What only S3Storage does: keys, headers, conditions, batches, and what is on the wire."""
 
+import asyncio
 import gzip
 import hashlib
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from fastapi_async_storages.exceptions import (
 )
 from tests.backends.conftest import MakeS3Storage
 from tests.servers.s3 import S3Server
-from tests.servers.s3_proxy import S3Proxy
+from tests.servers.s3_proxy import Fault, S3Proxy, S3Request
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
@@ -242,6 +243,67 @@ class TestCopy:
             await s3_storage.copy("a.txt", "b.txt", overwrite=False)
         await s3_storage.copy("a.txt", "c.txt", overwrite=False)
         assert await s3_storage.get_size("c.txt") == 1
+
+    @pytest.mark.parametrize("overwrite", [True, False])
+    async def test_other_headers_are_copied_too(
+        self,
+        s3_storage: S3Storage,
+        s3_client: "S3Client",
+        s3_bucket: str,
+        prefix: str,
+        overwrite: bool,
+    ) -> None:
+        headers: dict[str, Any] = {
+            "ContentDisposition": 'attachment; filename="b.txt"',
+            "ContentEncoding": "identity",
+            "ContentLanguage": "de",
+        }
+        await s3_client.put_object(
+            Bucket=s3_bucket, Key=f"{prefix}/a.txt", Body=b"1", Metadata={"k": "v"}, **headers
+        )
+        await s3_storage.copy("a.txt", "b.txt", overwrite=overwrite)
+        answer = await s3_client.head_object(Bucket=s3_bucket, Key=f"{prefix}/b.txt")
+        assert headers.items() <= dict(answer).items()
+        assert (await s3_storage.get_info("b.txt")).metadata == {"k": "v"}
+
+    async def test_of_many_to_one_name_one_succeeds(self, s3_storage: S3Storage) -> None:
+        await s3_storage.upload(b"1", "a.txt")
+        copies = (s3_storage.copy("a.txt", "b.txt", overwrite=False) for _ in range(20))
+        results = await asyncio.gather(*copies, return_exceptions=True)
+        assert results.count("b.txt") == 1
+        assert sum(isinstance(result, AlreadyExistsError) for result in results) == 19
+
+    async def test_a_repeated_request_meets_its_own_copy(
+        self, make_s3_storage: MakeS3Storage, s3_proxy: S3Proxy
+    ) -> None:
+        lost: list[S3Request] = []
+
+        def lose_first(request: S3Request) -> Fault | None:
+            if "x-amz-copy-source" not in request.headers or lost:
+                return None
+            lost.append(request)
+            return Fault.LOSE_ANSWER
+
+        async with make_s3_storage(endpoint_url=s3_proxy.endpoint_url) as storage:
+            await storage.upload(b"1", "a.txt", metadata={"k": "v"})
+            s3_proxy.plan = lose_first
+            await storage.copy("a.txt", "b.txt", overwrite=False)
+            assert lost
+            assert (await storage.get_info("b.txt")).metadata == {"k": "v"}
+
+    async def test_a_source_that_is_replaced_on_the_way(
+        self, make_s3_storage: MakeS3Storage, s3_proxy: S3Proxy, s3_storage: S3Storage
+    ) -> None:
+        async def replace(request: S3Request) -> None:
+            if request.method == "HEAD" and "b.txt" in request.target:
+                await s3_storage.upload(b"2", "a.txt")
+
+        async with make_s3_storage(endpoint_url=s3_proxy.endpoint_url) as storage:
+            await storage.upload(b"1", "a.txt")
+            s3_proxy.before_answer = replace
+            with pytest.raises(PreconditionFailedError, match="replaced"):
+                await storage.copy("a.txt", "b.txt", overwrite=False)
+            assert not await storage.exists("b.txt")
 
     async def test_only_if_the_source_is_the_same(self, s3_storage: S3Storage) -> None:
         await s3_storage.upload(b"1", "a.txt")
