@@ -30,6 +30,8 @@ def before_execute(execution: ORMExecuteState) -> None:
     if not columns:
         return
     session = execution.session
+    if not (session.autobegin or session.in_transaction()):
+        return  # The statement itself will say that a transaction must be begun.
     if session.autoflush and execution.execution_options.get("autoflush", True):
         session.flush()  # As the statement will: what waits there is among the rows it affects.
     files = get_files(session)
@@ -51,12 +53,16 @@ def _release_old(
     if not let_go:
         return
     connection = connect(execution.session, mapper, let_go[0])
+    options = {}
+    # asyncpg has cursors only within a transaction.
+    if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+        options["yield_per"] = _ROWS_AT_A_TIME
     query = select(*(column.column for column in let_go)).select_from(mapper.persist_selectable)
     for parameters in _as_list(execution.parameters) or [{}]:
         rows = connection.execute(
             _select_affected(query, statement, mapper, parameters),
             parameters,
-            execution_options={"yield_per": _ROWS_AT_A_TIME},
+            execution_options=options,
         )
         for row in rows:
             for column, value in zip(let_go, row, strict=True):
