@@ -37,6 +37,8 @@ class PendingFile:
         self.was_read = False
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # Such as copy asks for before there is anything to show.
+            raise AttributeError(name)
         raise NotStoredError(f"{self!r} has no {name!r} before a flush has stored it.")
 
     def __repr__(self) -> str:
