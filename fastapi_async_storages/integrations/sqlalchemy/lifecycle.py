@@ -54,6 +54,7 @@ from fastapi_async_storages.integrations.sqlalchemy.flushes import (
 from fastapi_async_storages.integrations.sqlalchemy.transactions import (
     end_transaction,
     mark_committed,
+    note_undone,
     start_transaction,
 )
 
@@ -67,6 +68,7 @@ _LISTENERS: dict[str, Any] = {
     "after_flush_postexec": after_flush,
     "do_orm_execute": before_execute,
     "after_commit": mark_committed,
+    "persistent_to_transient": note_undone,
     "after_transaction_end": end_transaction,
 }
 

@@ -1,7 +1,7 @@
 """Asking the database which of some names its rows hold."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TypeAlias
 
 from sqlalchemy import Connection, select
@@ -44,24 +44,25 @@ def find_held(names: set[str], holders: Holders) -> set[str]:
 def reconnected(holders: Holders) -> Iterator[Holders]:
     """Give holders new connections, in place of those that a session has used and closed.
 
+    One that is open is the app's, which gave it to the session. It is used as it is: rows may be
+    in a transaction of the app's that goes on, and that no other connection sees.
+
     Args:
         holders: The columns, with the old connections.
 
     Yields:
-        The columns, with new connections that have the execution options of the old ones. Columns
-        are missing whose old connection is open: the app gave it to the session, and may be at
-        anything with it.
+        The columns. New connections have the execution options of the old ones.
     """
-    new: dict[Connection, Connection] = {}
-    try:
+    with ExitStack() as stack:
+        usable: dict[Connection, Connection] = {}
         for old in set(holders.values()):
+            usable[old] = old
             if old.closed:
-                new[old] = old.engine.connect()
-                new[old].execution_options(**old.get_execution_options())
-        yield {column: new[old] for column, old in holders.items() if old in new}
-    finally:
-        for connection in new.values():
-            connection.close()
+                usable[old] = stack.enter_context(old.engine.connect())
+                usable[old].execution_options(**old.get_execution_options())
+            elif not old.in_transaction():
+                stack.callback(old.rollback)  # Of the transaction that the first query begins.
+        yield {column: usable[old] for column, old in holders.items()}
 
 
 def _chunks(names: Iterable[str]) -> Iterator[list[str]]:

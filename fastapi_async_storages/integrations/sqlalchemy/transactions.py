@@ -3,7 +3,9 @@
 import asyncio
 import logging
 from typing import Any
+from weakref import WeakValueDictionary
 
+from sqlalchemy import inspect
 from sqlalchemy.orm import InstanceState, Session, SessionTransaction
 from sqlalchemy.util import await_only
 from sqlalchemy.util.concurrency import greenlet_spawn
@@ -13,7 +15,11 @@ from fastapi_async_storages.exceptions import ConfigurationError, NotFoundError
 from fastapi_async_storages.files import StorageFile
 from fastapi_async_storages.integrations.sqlalchemy.cleanup import clean_up
 from fastapi_async_storages.integrations.sqlalchemy.column_types import FileColumnType
-from fastapi_async_storages.integrations.sqlalchemy.columns import FileColumn, is_same_place
+from fastapi_async_storages.integrations.sqlalchemy.columns import (
+    FileColumn,
+    get_file_columns,
+    is_same_place,
+)
 from fastapi_async_storages.integrations.sqlalchemy.commits import CommitWatch, Outcome
 from fastapi_async_storages.integrations.sqlalchemy.lookups import Holders, find_held, reconnected
 from fastapi_async_storages.integrations.sqlalchemy.names import FileNames
@@ -26,6 +32,7 @@ __all__ = [
     "find_files",
     "get_files",
     "mark_committed",
+    "note_undone",
     "start_transaction",
 ]
 
@@ -66,6 +73,8 @@ class TransactionFiles:
         self.deleting: frozenset[InstanceState[Any]] = frozenset()
         self.is_committed = False
         self._unnamed = FileNames()
+        # By their ids: several objects may have equal ones.
+        self._handles: WeakValueDictionary[int, StorageFile] = WeakValueDictionary()
 
     def check(self, file: StorageFile | PendingFile, label: str) -> None:
         """Refuse a file that a row cannot hold.
@@ -92,6 +101,15 @@ class TransactionFiles:
                 f"{label} cannot hold {file.name!a} of {file.storage!r} yet: another session has"
                 " stored it, in a transaction that may be rolled back. Commit that one first."
             )
+        self.note(file)
+
+    def note(self, file: StorageFile) -> None:
+        """Remember a handle while anybody has it: it must learn of the end of its file.
+
+        Args:
+            file: The handle.
+        """
+        self._handles[id(file)] = file
 
     def claim(self, file: StorageFile) -> None:
         """Take over a file that nobody has promised to keep.
@@ -112,6 +130,7 @@ class TransactionFiles:
         """
         for file in column_type.files_in(value):
             if isinstance(file, StorageFile):
+                self.note(file)
                 self.released.add(file, column_type.cleanup)
 
     def settle(self) -> None:
@@ -136,6 +155,7 @@ class TransactionFiles:
         """
         self.settle()
         parent.stored |= self.stored
+        parent._handles.update(self._handles)
         parent.released.update(self.released if self.is_committed else FileNames(self.stored))
 
     async def finish(self) -> None:
@@ -159,7 +179,8 @@ class TransactionFiles:
             doomed = await self._find_undone()
         for file in self.stored:
             file._keeper = None
-            file._is_deleted = file in doomed
+        for file in (*self.stored, *self._handles.values()):
+            file._is_deleted = file._is_deleted or file in doomed
         await clean_up(doomed)
 
     def _find_unnamed(self) -> None:
@@ -176,20 +197,23 @@ class TransactionFiles:
     async def _find_undone(self) -> FileNames:
         """Find the stored files that no row names after the rollback.
 
-        Not every rollback undoes: there is none on an AUTOCOMMIT connection, sqlite3 commits a
-        SAVEPOINT that came before its BEGIN, MySQL commits before it alters a table.
+        Not every rollback undoes: there is none on an AUTOCOMMIT connection, nor when a session is
+        closed that joined a transaction of the app's; sqlite3 commits a SAVEPOINT that came before
+        its BEGIN, MySQL commits before it alters a table.
         """
         stored = FileNames(self.stored)
+        # One of the app's own, which the session has joined.
+        goes_on = any(connection.in_transaction() for connection in self.watch.holders.values())
         try:
             async with asyncio.timeout(_ROLLBACK_LOOKUP_SECONDS):
                 undone = await greenlet_spawn(_keep_named_after_all, stored, self.watch.holders)
-        except Exception as error:  # noqa: BLE001 - the database did say that it rolled back.
+        except Exception as error:  # noqa: BLE001 - it says nothing about the rollback.
             _logger.info("After a rollback nobody could look for its rows: %r", error)
-            return stored
+            undone = FileNames() if goes_on else stored
         if len(undone) < len(stored):
             _logger.warning(
                 "%d files stay although the transaction that stored them was rolled back: rows name"
-                " them. Was it in AUTOCOMMIT mode?",
+                " them. Was it in AUTOCOMMIT mode, or within another one that goes on?",
                 len(stored) - len(undone),
             )
         return undone
@@ -253,6 +277,21 @@ def mark_committed(session: Session) -> None:
     files = find_files(session)
     if files is not None:
         files.is_committed = True
+
+
+def note_undone(session: Session, instance: object) -> None:
+    """Listen to ``persistent_to_transient``: a rolled back object may be added once more.
+
+    A refresh has given it other handles than the flush did.
+    """
+    files = find_files(session)
+    if files is None:
+        return
+    state: InstanceState[Any] = inspect(instance)
+    for column in get_file_columns(state.mapper):
+        for file in column.type.files_in(state.dict.get(column.key)):
+            if isinstance(file, StorageFile):
+                files.note(file)
 
 
 def end_transaction(session: Session, transaction: SessionTransaction) -> None:
