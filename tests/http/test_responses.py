@@ -2,8 +2,11 @@
 
 from typing import Annotated
 
+import anyio
 import pytest
 from fastapi import BackgroundTasks, Depends, FastAPI, Response
+from starlette.requests import ClientDisconnect
+from starlette.types import Message
 
 from fastapi_async_storages import MemoryStorage, StorageFile, StorageFileResponse
 from fastapi_async_storages.http.headers import FileHeaders
@@ -75,6 +78,28 @@ async def test_a_middleware_and_a_caller_can_add_headers() -> None:
     assert answer.headers["x-added"] == "yes"
     assert answer.headers["cache-control"] == "no-cache"
     assert answer.cookies["seen"] == "1"
+
+
+async def test_a_server_that_cannot_send_any_more_ends_it() -> None:
+    """Servers of ASGI 2.4 raise OSError when the client has left, as our own errors do too."""
+    storage = MemoryStorage()
+    await storage.upload(b"text", "file")
+    sent: list[str] = []
+
+    async def receive() -> Message:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        sent.append(message["type"])
+        if message["type"] == "http.response.body":
+            raise BrokenPipeError
+
+    with pytest.raises(ClientDisconnect):
+        await StorageFileResponse(StorageFile(storage, "file"))(
+            {"type": "http", "method": "GET", "headers": []}, receive, send
+        )
+    assert sent == ["http.response.start", "http.response.body"]
 
 
 async def test_a_missing_file_is_a_problem() -> None:

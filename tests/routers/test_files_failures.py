@@ -26,7 +26,7 @@ from fastapi_async_storages import (
     create_files_router,
     public,
 )
-from fastapi_async_storages.exceptions import NotFoundError
+from fastapi_async_storages.exceptions import InvalidNameError, NotFoundError
 from fastapi_async_storages.lifespan import storage_lifespan
 from tests.asgi import open_client
 from tests.servers.faulty_proxy import FaultyProxy
@@ -142,8 +142,14 @@ class TestBeforeTheFirstByte:
         async def say_gone(request: Request, error: NotFoundError) -> PlainTextResponse:
             return PlainTextResponse("not here", 404)
 
+        @app.exception_handler(InvalidNameError)
+        async def say_invalid(request: Request, error: InvalidNameError) -> PlainTextResponse:
+            return PlainTextResponse("not a name", 404)
+
         async with open_client(app) as client:
             assert (await client.get("/files/file.bin")).text == "not here"
+            # Said by a dependency, before there is a response.
+            assert (await client.get("/files/a%5Cb")).text == "not a name"
 
 
 class TestAfterTheFirstByte:
