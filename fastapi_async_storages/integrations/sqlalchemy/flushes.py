@@ -169,7 +169,7 @@ def _store_new(files: TransactionFiles, changes: Sequence[_Change]) -> None:
         for file in column.type.files_in(state.dict.get(column.key)):
             if isinstance(file, StorageFile) and file._fresh:
                 files.claim(file)
-                files.written.append((state, column, file))
+                files.written.append((state.obj(), column, file))
     _learn_unknown(changes)
 
 

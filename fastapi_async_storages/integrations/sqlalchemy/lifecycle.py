@@ -45,6 +45,7 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from sqlalchemy.orm import Mapper, Session
 
+from fastapi_async_storages.exceptions import ConfigurationError
 from fastapi_async_storages.integrations.sqlalchemy.bulk import before_execute
 from fastapi_async_storages.integrations.sqlalchemy.flushes import (
     after_flush,
@@ -73,6 +74,18 @@ _LISTENERS: dict[str, Any] = {
 }
 
 
+class _FileTracking(Session):
+    """What the sessions of tracked factories have in common."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.twophase:
+            raise ConfigurationError(
+                "track_files() does not support sessions with twophase=True: whether the second"
+                " phase of a COMMIT comes, and when, is not for the session to say."
+            )
+
+
 def track_files(factory: async_sessionmaker[SessionT]) -> async_sessionmaker[SessionT]:
     """Make the sessions of a factory keep files with the rows that name them.
 
@@ -90,11 +103,11 @@ def track_files(factory: async_sessionmaker[SessionT]) -> async_sessionmaker[Ses
         The same factory.
 
     Raises:
-        ConfigurationError: From its sessions, when they are to commit in two phases.
+        ConfigurationError: Whenever it makes a session that is to commit in two phases.
     """
     base: type[Session] = factory.kw.get("sync_session_class") or factory.class_.sync_session_class
-    if not getattr(base, "tracks_files", False):
-        tracked = type(f"FileTracking{base.__name__}", (base,), {"tracks_files": True})
+    if not issubclass(base, _FileTracking):
+        tracked = type(f"FileTracking{base.__name__}", (_FileTracking, base), {})
         for name, listener in _LISTENERS.items():
             event.listen(tracked, name, listener)
         factory.configure(sync_session_class=tracked)

@@ -11,7 +11,7 @@ from sqlalchemy.util import await_only
 from sqlalchemy.util.concurrency import greenlet_spawn
 
 from fastapi_async_storages.completion import complete
-from fastapi_async_storages.exceptions import ConfigurationError, NotFoundError
+from fastapi_async_storages.exceptions import NotFoundError
 from fastapi_async_storages.files import StorageFile
 from fastapi_async_storages.integrations.sqlalchemy.cleanup import clean_up
 from fastapi_async_storages.integrations.sqlalchemy.column_types import FileColumnType
@@ -57,8 +57,8 @@ class TransactionFiles:
         released: Names that rows held before, or that rows were to hold and do not. They are
             candidates: whether a row still names them is found out right before the COMMIT, so
             that one too many does no harm.
-        written: Files that the running flush gives to rows, each with the state of the object and
-            the column.
+        written: Files that the running flush gives to rows, each with the object (its state holds
+            it only weakly) and the column.
         deleting: Objects that the running flush deletes, and whose files are noted already.
         is_committed: Whether the session says that it has committed, or released the SAVEPOINT.
     """
@@ -69,7 +69,7 @@ class TransactionFiles:
         )
         self.stored: set[StorageFile] = set()
         self.released = FileNames()
-        self.written: list[tuple[InstanceState[Any], FileColumn, StorageFile]] = []
+        self.written: list[tuple[object, FileColumn, StorageFile]] = []
         self.deleting: frozenset[InstanceState[Any]] = frozenset()
         self.is_committed = False
         self._unnamed = FileNames()
@@ -138,7 +138,8 @@ class TransactionFiles:
 
         An object without the parent that it cannot be without is such a row.
         """
-        for state, column, file in self.written:
+        for instance, column, file in self.written:
+            state: InstanceState[Any] = inspect(instance)
             held = column.type.files_in(state.dict.get(column.key))
             if not (state.persistent and file in held):
                 self.released.add(file, "delete")
@@ -262,11 +263,6 @@ def get_files(session: Session) -> TransactionFiles:
 
 def start_transaction(session: Session, transaction: SessionTransaction) -> None:
     """Listen to ``after_transaction_create``."""
-    if session.twophase:
-        raise ConfigurationError(
-            "track_files() does not support sessions with twophase=True: when the second phase"
-            " comes, and whether, is not for the session to say."
-        )
     if transaction.nested or transaction.parent is None:
         all_files = session.info.setdefault(_KEY, {})
         all_files[transaction] = TransactionFiles(_find_parent(session, transaction))
