@@ -136,6 +136,7 @@ class S3Storage(_S3Storage, BaseStorage):
         *,
         byte_range: ByteRange | None = None,
         preconditions: Preconditions | None = None,
+        verify: bool | str = False,
     ) -> "OpeningFile":
         """Read a whole file with ``await``, or open it for streaming with ``async with``.
 
@@ -143,7 +144,12 @@ class S3Storage(_S3Storage, BaseStorage):
             NotFoundError: When there is no such file; a ``FileNotFoundError``.
         """
         return OpeningFile(
-            super().open(self.get_name(name), byte_range=byte_range, preconditions=preconditions)
+            super().open(
+                self.get_name(name),
+                byte_range=byte_range,
+                preconditions=preconditions,
+                verify=verify,
+            )
         )
 
     async def get_size(self, name: str) -> int:

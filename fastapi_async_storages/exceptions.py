@@ -34,7 +34,9 @@ Each class also inherits the builtin that fits, so ``except FileNotFoundError`` 
     │   └── LinkExpiredError                             signed by us, too old
     ├── AccessDeniedError           (PermissionError)    the app's rule refuses the reader
     ├── PermissionDeniedError       (PermissionError)    the backend refuses our credentials
+    ├── ChecksumUnknownError                             nobody knows what the bytes should be
     ├── BackendError                (OSError)            the backend failed or broke its protocol
+    │   ├── CorruptFileError                             the bytes are not those that were stored
     │   ├── IncompleteReadError                          the body ended before its last byte
     │   └── BackendUnavailableError (ConnectionError)    down, unreachable or overloaded
     │       └── BackendTimeoutError (TimeoutError)       no answer in time
@@ -56,7 +58,9 @@ __all__ = [
     "BackendTimeoutError",
     "BackendUnavailableError",
     "ChecksumMismatchError",
+    "ChecksumUnknownError",
     "ConfigurationError",
+    "CorruptFileError",
     "ExtensionNotAllowedError",
     "FileTooLargeError",
     "FileTooSmallError",
@@ -364,6 +368,32 @@ class PermissionDeniedError(StorageError, PermissionError):
 
 class BackendError(StorageError, OSError):
     """The backend failed, or gave an answer that its protocol does not allow."""
+
+
+class CorruptFileError(BackendError):
+    """The bytes of a file are not those that were stored, by its checksum.
+
+    Attributes:
+        expected: The checksum that the file should have, as ``"sha256:"`` and 64 hex digits.
+        actual: The checksum of what was read.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        storage: str | None = None,
+        name: str | None = None,
+        expected: str | None = None,
+        actual: str | None = None,
+    ) -> None:
+        super().__init__(message, storage=storage, name=name)
+        self.expected = expected
+        self.actual = actual
+
+
+class ChecksumUnknownError(StorageError):
+    """A file was to be verified, and neither the storage nor the caller knows its checksum."""
 
 
 class IncompleteReadError(BackendError):

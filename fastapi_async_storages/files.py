@@ -151,10 +151,29 @@ class StorageFile(Described):
         )
 
     def open(
-        self, *, byte_range: ByteRange | None = None
+        self, *, byte_range: ByteRange | None = None, verify: bool = False
     ) -> AbstractAsyncContextManager[FileReader]:
-        """Open the file for reading; see :meth:`Storage.open`."""
-        return self._storage.open(self._name, byte_range=byte_range)
+        """Open the file for reading; see :meth:`Storage.open`.
+
+        Args:
+            byte_range: Which bytes of it; all when not given.
+            verify: Compare the SHA-256 of what is read with the one that this handle knows (from
+                :func:`save_upload`, or from the row), or else with the one stored with the file.
+        """
+        known = self._info.checksum if verify and self._info is not None else None
+        return self._storage.open(self._name, byte_range=byte_range, verify=known or verify)
+
+    async def verify(self) -> None:
+        """Read the whole file, and compare it with what was stored by its SHA-256.
+
+        Raises:
+            NotFoundError: When there is no such file.
+            ChecksumUnknownError: When neither this handle nor the storage knows its checksum.
+            CorruptFileError: When it is not what was stored.
+        """
+        async with self.open(verify=True) as reader:
+            async for _ in reader:
+                pass
 
     async def read(self) -> bytes:
         """Read the whole file into memory. Use :meth:`open` when it may be large.

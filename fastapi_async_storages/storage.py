@@ -7,9 +7,12 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
+from fastapi_async_storages.checksums import Checksum
 from fastapi_async_storages.clients import LoopClients
 from fastapi_async_storages.dispositions import Disposition
 from fastapi_async_storages.exceptions import (
+    ChecksumUnknownError,
+    CorruptFileError,
     IncompleteReadError,
     InvalidMetadataError,
     InvalidNameError,
@@ -53,7 +56,8 @@ class FileReader:
     ) -> None:
         self.info = info
         self.content_range = content_range
-        self._chunks = self._count(chunks)
+        self._expected: str | None = None
+        self._chunks = self._check(chunks)
         self._storage = storage
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -61,6 +65,7 @@ class FileReader:
 
         Raises:
             IncompleteReadError: While iterating, when the body ends before its last byte.
+            CorruptFileError: After the last chunk of a verified file that is not what was stored.
         """
         return self._chunks
 
@@ -69,14 +74,36 @@ class FileReader:
 
         Raises:
             IncompleteReadError: When the body ends before its last byte.
+            CorruptFileError: When a verified file is not what was stored.
         """
         return b"".join([chunk async for chunk in self._chunks])
 
-    async def _count(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    def expect(self, checksum: str | None) -> None:
+        """Verify the file while it is read: raise at its end when it is another one.
+
+        Args:
+            checksum: ``"sha256:"`` and 64 hex digits, or ``None`` for the one in the record.
+
+        Raises:
+            ChecksumUnknownError: When there is none in the record either.
+        """
+        self._expected = checksum or self.info.checksum
+        if self._expected is None:
+            raise ChecksumUnknownError(
+                f"{self.info.name!a} in {self._storage} cannot be verified: its record has no"
+                " checksum; pass the one that save_upload() returned.",
+                storage=self._storage,
+                name=self.info.name,
+            )
+
+    async def _check(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         expected = self.content_range.length if self.content_range else self.info.size
         received = 0
+        checksum = Checksum()
         async for chunk in chunks:
             received += len(chunk)
+            if self._expected is not None:
+                await checksum.update(chunk)
             yield chunk
         # A lost connection can look like an end of the body; a short file must never pass for one.
         if received != expected:
@@ -85,6 +112,15 @@ class FileReader:
                 f" {expected} bytes.",
                 storage=self._storage,
                 name=self.info.name,
+            )
+        if self._expected not in (None, str(checksum)):
+            raise CorruptFileError(
+                f"{self.info.name!a} in {self._storage} has other bytes than were stored, by its"
+                f" checksum: {checksum}, and not {self._expected}.",
+                storage=self._storage,
+                name=self.info.name,
+                expected=self._expected,
+                actual=str(checksum),
             )
 
 
@@ -174,6 +210,7 @@ class Storage(ABC):
         *,
         byte_range: ByteRange | None = None,
         preconditions: Preconditions | None = None,
+        verify: bool | str = False,
     ) -> AsyncIterator[FileReader]:
         """Open a file for reading, in one round trip that brings its record too.
 
@@ -181,6 +218,9 @@ class Storage(ABC):
             name: Which file.
             byte_range: Which bytes of it; all when not given.
             preconditions: Which versions of it; any when not given.
+            verify: Compare the SHA-256 of what is read with the one that was stored with the file,
+                or with the one given, as ``"sha256:"`` and 64 hex digits. Only the end of the file
+                tells, so what is done with its bytes before must be undone when that raises.
 
         Yields:
             The reader; it is closed at the end of the block, however much was read.
@@ -190,10 +230,17 @@ class Storage(ABC):
             PreconditionFailedError: On entry, when the stored version is not a wanted one.
             NotModifiedError: On entry, when the stored version is one that the reader has.
             RangeNotSatisfiableError: On entry, when the file has no byte of the range.
+            ChecksumUnknownError: On entry, when the file cannot be verified.
             IncompleteReadError: While reading, when the connection is lost before the last byte.
+            CorruptFileError: After the last byte, when the file is not what was stored.
+            ValueError: When a range is to be verified.
         """
         stored_name = self._check_name(name)
+        if verify and byte_range is not None:
+            raise ValueError("A checksum is that of a whole file, so no range can be verified.")
         async with self._open(stored_name, byte_range, preconditions or Preconditions()) as reader:
+            if verify:
+                reader.expect(verify if isinstance(verify, str) else None)
             yield reader
 
     async def get_info(self, name: str) -> FileInfo:

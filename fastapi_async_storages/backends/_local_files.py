@@ -123,7 +123,7 @@ class Files:
             temporary.sync(),
             content_type=content_type,
             cache_control=cache_control,
-            metadata=metadata,
+            metadata={"checksum": temporary.checksum, **metadata},
         )
         with self._records.locked(name), temporary.located() as source:
             self._place(source, name, record, overwrite=overwrite)

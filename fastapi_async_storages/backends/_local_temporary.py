@@ -2,12 +2,14 @@
 
 import errno
 import fcntl
+import hashlib
 import os
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from fastapi_async_storages.backends._local_folders import PRIVATE_FOLDER, Folders
+from fastapi_async_storages.checksums import to_checksum
 
 __all__ = ["TemporaryFile", "remove_leftovers"]
 
@@ -27,16 +29,23 @@ class TemporaryFile:
         self._mode = 0o600 if private else 0o666
         self._descriptor: int | None = None
         self._leaf = ""
+        self._digest = hashlib.sha256()
 
     @property
     def is_open(self) -> bool:
         """Whether there is a file to discard."""
         return self._descriptor is not None
 
+    @property
+    def checksum(self) -> str:
+        """The checksum of what was written."""
+        return to_checksum(self._digest.hexdigest())
+
     def write(self, chunks: Sequence[bytes]) -> None:
         """Append bytes; the first call makes the file."""
         descriptor = self._open()
         view = memoryview(b"".join(chunks))
+        self._digest.update(view)
         while view:
             view = view[os.write(descriptor, view) :]
 

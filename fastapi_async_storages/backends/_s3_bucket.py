@@ -112,6 +112,7 @@ class Bucket:
         """
         if self._signs_bodies():
             await body.hash()
+            body.is_signed = True
         config: Any = self.client.meta.config  # The stubs know few of its attributes.
         timeouts = (config.connect_timeout, config.read_timeout, config.read_timeout)
         with self.translate_errors(name):

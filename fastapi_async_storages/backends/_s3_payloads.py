@@ -19,7 +19,14 @@ from botocore.awsrequest import AWSRequest
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
 
-__all__ = ["HashedBody", "use_hashed_bodies"]
+__all__ = ["SMALL_BODY_SIZE", "HashedBody", "use_hashed_bodies"]
+
+SMALL_BODY_SIZE = 64 * 1024
+"""Bodies of up to so many bytes are hashed in the loop, which takes less time than to go to a
+thread, and fit in the buffers of a connection, so that sending them never waits for the server.
+
+Source: ``set_write_buffer_limits`` of asyncio's transports, 64 KiB unless told otherwise.
+"""
 
 _SIGNATURE = "s3v4-hashed-body"
 
@@ -29,10 +36,17 @@ class HashedBody(io.BytesIO):
 
     Attributes:
         sha256: 64 hex digits, once computed.
+        is_signed: Whether the signature of the request covers it.
     """
 
     sha256: str | None = None
+    is_signed = False
     _on_read: Callable[[], None] | None = None
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the body has at most :data:`SMALL_BODY_SIZE` bytes."""
+        return self.getbuffer().nbytes <= SMALL_BODY_SIZE
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Read some bytes, as the SDK does when the server has taken those before."""
@@ -60,18 +74,26 @@ class HashedBody(io.BytesIO):
                 self._on_read = None
 
     async def hash(self) -> None:
-        """Compute the SHA-256 in a thread."""
-        self.sha256 = await anyio.to_thread.run_sync(
-            lambda: hashlib.sha256(self.getbuffer()).hexdigest(), abandon_on_cancel=True
-        )
+        """Compute the SHA-256, once; that of a large body in a thread."""
+        if self.sha256 is None and self.is_small:
+            self.sha256 = self._compute_sha256()
+        elif self.sha256 is None:
+            self.sha256 = await anyio.to_thread.run_sync(
+                self._compute_sha256, abandon_on_cancel=True
+            )
+
+    def _compute_sha256(self) -> str:
+        return hashlib.sha256(self.getbuffer()).hexdigest()
 
 
 class _HashedBodyAuth(S3SigV4Auth):
     """Signature version 4, but with the SHA-256 that the body brings along."""
 
     def payload(self, request: AWSRequest) -> str:
-        known = getattr(request.body, "sha256", None)
-        return super().payload(request) if known is None else str(known)
+        body: object = request.body
+        if isinstance(body, HashedBody) and body.is_signed and body.sha256 is not None:
+            return body.sha256
+        return super().payload(request)
 
 
 def use_hashed_bodies(client: "S3Client") -> None:

@@ -16,24 +16,20 @@ from fastapi_async_storages.backends._s3_multipart import open_multipart_upload
 from fastapi_async_storages.backends._s3_objects import WRITE_TOKEN, ObjectAttributes, to_headers
 from fastapi_async_storages.backends._s3_parts import PartReader
 from fastapi_async_storages.backends._s3_payloads import HashedBody
+from fastapi_async_storages.checksums import to_checksum
 from fastapi_async_storages.completion import complete
 from fastapi_async_storages.exceptions import (
     AlreadyExistsError,
+    InvalidMetadataError,
     NotFoundError,
     PreconditionFailedError,
 )
+from fastapi_async_storages.info import check_metadata
 
 __all__ = ["CREATE_ONLY", "add_write_token", "create", "has_write_token", "put", "put_parts"]
 
 CREATE_ONLY: Mapping[str, Any] = {"IfNoneMatch": "*"}
 """The condition of a write that must not replace anything (RFC 9110 section 13.1.2)."""
-
-SMALL_BODY_SIZE = 64 * 1024
-"""Bodies of up to so many bytes are hashed in the loop, which takes less time than to go to a
-thread, and fit in the buffers of a connection, so that sending them never waits for the server.
-
-Source: ``set_write_buffer_limits`` of asyncio's transports, 64 KiB unless told otherwise.
-"""
 
 CONFLICT_ATTEMPTS = 5
 """How often a create-only write that conflicts with another one is sent."""
@@ -51,14 +47,15 @@ async def put(
         bucket: Where to.
         name: Name of the file.
         body: All of its bytes.
-        attributes: What is stored beside them.
+        attributes: What is stored beside them; the checksum is added.
         overwrite: ``False`` stores it only if the name is free.
     """
-    is_small = body.getbuffer().nbytes <= SMALL_BODY_SIZE
+    await body.hash()
+    attributes = _add_checksum(attributes, body)
 
     async def write(attributes: ObjectAttributes, conditions: Mapping[str, Any]) -> None:
         request = {**bucket.locate(name), **to_headers(attributes), **conditions}
-        if is_small:
+        if body.is_small:
             with bucket.translate_errors(name):
                 await bucket.client.put_object(**request, Body=body.getvalue())
         else:
@@ -174,3 +171,12 @@ def add_write_token(attributes: ObjectAttributes) -> tuple[str, ObjectAttributes
     """
     token = secrets.token_urlsafe(12)
     return token, replace(attributes, metadata={**attributes.metadata, WRITE_TOKEN: token})
+
+
+def _add_checksum(attributes: ObjectAttributes, body: HashedBody) -> ObjectAttributes:
+    metadata = {"checksum": to_checksum(body.sha256 or ""), **attributes.metadata}
+    try:
+        check_metadata(metadata)
+    except InvalidMetadataError:
+        return attributes  # S3 would take no more.
+    return replace(attributes, metadata=metadata)

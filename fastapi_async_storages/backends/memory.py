@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 from fastapi_async_storages.backends._selection import select_bytes
+from fastapi_async_storages.checksums import Checksum
 from fastapi_async_storages.exceptions import AlreadyExistsError, NotFoundError, StorageError
 from fastapi_async_storages.info import FileInfo
 from fastapi_async_storages.links import FileLinks
@@ -68,7 +69,12 @@ class MemoryStorage(Storage):
         overwrite: bool,
     ) -> None:
         await self._checkpoint()
-        content = b"".join([chunk async for chunk in stream])
+        checksum = Checksum()
+        chunks = []
+        async for chunk in stream:
+            await checksum.update(chunk)
+            chunks.append(chunk)
+        content = b"".join(chunks)
         await self._checkpoint()
         info = FileInfo.from_stored(
             name,
@@ -77,7 +83,7 @@ class MemoryStorage(Storage):
             etag=_make_etag(),
             last_modified=datetime.now(UTC),
             cache_control=cache_control,
-            metadata=metadata,
+            metadata={"checksum": str(checksum), **metadata},
         )
         self._publish(name, _MemoryFile(content, info), overwrite=overwrite)
 

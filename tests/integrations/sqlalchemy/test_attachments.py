@@ -773,16 +773,10 @@ class TestSweepAndVerify:
         defects = [defect async for defect in verify(make_session, storage, Base)]
         read = [defect async for defect in verify(make_session, storage, Base, read=True)]
 
-        assert [(defect.name, defect.fault) for defect in defects] == [
-            (longer, "size"),
-            (missing, "missing"),
-        ]
+        expected = [(longer, "size"), (changed, "checksum"), (missing, "missing")]
+        assert [(defect.name, defect.fault) for defect in defects] == expected
         assert (defects[0].expected, defects[0].found) == (3, 6)
-        assert [(defect.name, defect.fault) for defect in read] == [
-            (longer, "size"),
-            (changed, "checksum"),
-            (missing, "missing"),
-        ]
+        assert [(defect.name, defect.fault) for defect in read] == expected
         assert {defect.primary_key for defect in read} == {(1,)}
 
 
