@@ -1,5 +1,6 @@
 """What the older library promises, kept by the package of its name."""
 
+import asyncio
 import importlib
 from collections.abc import AsyncIterator
 from io import BytesIO
@@ -52,20 +53,22 @@ class FolderStorage(BaseStorage):
 
     async def get_size(self, name: str) -> int:
         path = self.root / self.get_name(name)
-        return path.stat().st_size if path.exists() else 0
+        return await asyncio.to_thread(lambda: path.stat().st_size if path.exists() else 0)
 
     async def get_path(self, name: str) -> str:
         return f"/media/{self.get_name(name)}"
 
     async def open(self, name: str) -> BytesIO:
-        return BytesIO((self.root / self.get_name(name)).read_bytes())
+        path = self.root / self.get_name(name)
+        return BytesIO(await asyncio.to_thread(path.read_bytes))
 
     async def upload(self, file: BinaryIO, name: str) -> str:
-        (self.root / self.get_name(name)).write_bytes(file.read())
-        return self.get_name(name)
+        path = self.root / self.get_name(name)
+        await asyncio.to_thread(path.write_bytes, file.read())
+        return path.name
 
     async def delete(self, name: str) -> None:
-        (self.root / self.get_name(name)).unlink(missing_ok=True)
+        await asyncio.to_thread((self.root / self.get_name(name)).unlink, missing_ok=True)
 
 
 def make_photo(orientation: int = 6) -> BytesIO:
