@@ -495,5 +495,7 @@ async def test_memory_is_constant(engine: AsyncEngine, make_session: MakeSession
         tracemalloc.stop()
 
     assert (report.files, report.orphans) == (files, files // 2)
-    # 2,000 records take 400 kB: with their names, times and sizes.
-    assert max(sizes) - min(sizes) < 100_000
+    # 2,000 records take 400 kB: with their names, times and sizes. The first pages fill the caches
+    # of statements, and of whoever measures the coverage.
+    _, *warm = sizes
+    assert max(warm) - min(warm) < 100_000
