@@ -42,7 +42,7 @@ def serve_watched_app(
     with serve_in_process(
         "tests.soak.watched_app:app",
         environment=environment,
-        arguments=["--log-level=critical"],
+        arguments=["--log-level=error"],
         cwd=directory,
     ) as (url, _):
         yield url
