@@ -1,0 +1,179 @@
+"""What happens to files that no row names any more, and when that fails."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+from blockbuster import blockbuster_ctx
+from sqlalchemy import delete, select, text
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from fastapi_async_storages import StorageFile
+from fastapi_async_storages.exceptions import StorageError
+from fastapi_async_storages.integrations.sqlalchemy import FileType, track_files
+from fastapi_async_storages.testing.faults import Fail
+from tests.integrations.sqlalchemy.databases import create_tables, make_sqlite_engine
+from tests.integrations.sqlalchemy.models import (
+    Attachment,
+    Document,
+    archive,
+    archived,
+    storage,
+)
+from tests.integrations.sqlalchemy.state import read_contents, read_files
+from tests.servers.s3 import S3Server
+from tests.storages import make_storage
+
+pytestmark = pytest.mark.anyio
+
+MakeSession: TypeAlias = async_sessionmaker[AsyncSession]
+
+
+async def test_keep(session: AsyncSession) -> None:
+    attachment = Attachment(kept=StorageFile.pending(b"first"))
+    session.add(attachment)
+    await session.commit()
+    attachment.kept = StorageFile.pending(b"second")
+    await session.commit()
+    await session.delete(attachment)
+    await session.commit()
+    session.add(Attachment(id=9, kept=StorageFile.pending(b"third")))
+    await session.flush()
+    await session.execute(delete(Attachment))
+    await session.commit()
+    assert sorted((await read_files()).values()) == [b"first", b"second", b"third"]
+
+    # It is about files that were in rows: what was rolled back never was.
+    session.add(Attachment(kept=StorageFile.pending(b"fourth")))
+    await session.flush()
+    await session.rollback()
+    assert len(await read_files()) == 3
+
+
+async def test_a_clean_up_of_the_app_s_own(session: AsyncSession, engine: AsyncEngine) -> None:
+    attachment = Attachment(moved=StorageFile.pending(b"old"))
+    session.add(attachment)
+    await session.commit()
+    attachment.moved = StorageFile.pending(b"new")
+    await session.flush()
+    await session.rollback()
+    assert archived == []
+
+    await session.refresh(attachment)
+    attachment.moved = StorageFile.pending(b"new")
+    await session.commit()
+    assert await read_contents(engine) == [b"new"]
+    assert list((await read_files(archive)).values()) == [b"old"]
+    assert len(archived) == 1
+
+
+async def test_a_clean_up_that_fails(
+    session: AsyncSession, engine: AsyncEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    attachments = [Attachment(moved=StorageFile.pending(b"%d" % i)) for i in range(3)]
+    session.add_all(attachments)
+    await session.commit()
+    storage.plan.append(Fail("delete", times=1))
+    for attachment in attachments:
+        await session.delete(attachment)
+    await session.commit()
+
+    assert (await session.scalars(select(Attachment))).all() == []
+    assert len(await read_files()) == 1
+    assert caplog.text.count("left to the sweep: its clean-up failed") == 1
+
+
+@pytest.mark.parametrize("verb", ["commit", "rollback"])
+async def test_a_deletion_that_fails_undoes_nothing(
+    session: AsyncSession, engine: AsyncEngine, caplog: pytest.LogCaptureFixture, verb: str
+) -> None:
+    session.add_all([Document(id=i, file=StorageFile.pending(b"%d" % i)) for i in range(1, 4)])
+    await session.commit()
+    fault = Fail("delete_many", times=1)
+    storage.plan.append(fault)
+    for document in (await session.scalars(select(Document))).all():
+        document.file = StorageFile.pending(b"new")
+    await session.flush()
+    await getattr(session, verb)()
+
+    assert fault.happened == 1
+    assert len(await read_files()) == 4
+    assert caplog.text.count("is left to the sweep") == 1
+    titles = await session.scalars(select(Document.id))
+    assert sorted(titles) == [1, 2, 3]
+
+
+async def test_a_storage_that_breaks(
+    session: AsyncSession, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even an error that no storage should raise makes a commit look like a failure."""
+    document = Document(file=StorageFile.pending(b"abc"))
+    session.add(document)
+    await session.commit()
+
+    async def fail(names: Any) -> dict[str, StorageError]:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(storage, "delete_many", fail)
+    await session.delete(document)
+    await session.commit()
+
+    assert "1 files in" in caplog.text
+    assert "ZeroDivisionError" in caplog.text
+
+
+async def test_a_name_of_another_program_is_left_alone(
+    session: AsyncSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its file may be that of another row, under another spelling."""
+    await storage.upload(b"abc", "a.txt")
+    await session.execute(
+        text("INSERT INTO documents (id, title, file) VALUES (1, '', './a.txt'), (2, '', '../b')")
+    )
+    await session.execute(text("INSERT INTO documents (id, title, file) VALUES (3, '', 'a.txt')"))
+    await session.commit()
+    for key in (1, 2):
+        await session.delete(await session.get_one(Document, key))
+    await session.commit()
+
+    assert list(await read_files()) == ["a.txt"]
+    assert caplog.text.count("is no name of ours") == 2
+
+
+@pytest.mark.parametrize("backend", ["local", "s3"])
+async def test_other_backends(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    get_server: Callable[[], S3Server] = lambda: request.getfixturevalue("s3_server")  # noqa: E731
+    with make_storage(backend, get_server) as where:
+
+        class Base(DeclarativeBase):
+            pass
+
+        class Row(Base):
+            __tablename__ = "rows"
+            id: Mapped[int] = mapped_column(primary_key=True)
+            file: Mapped[StorageFile | None] = mapped_column(FileType(where, prefix="a/b"))
+
+        engine = make_sqlite_engine(tmp_path / "rows.db")
+        await create_tables(engine, Base.metadata)
+        make_session = track_files(async_sessionmaker(engine))
+        async with where, make_session() as session:
+            with blockbuster_ctx("fastapi_async_storages"):
+                rows = [Row(file=StorageFile.pending(b"%d" % i)) for i in range(30)]
+                session.add_all(rows)
+                await session.commit()
+                for row in rows[:10]:
+                    row.file = StorageFile.pending(b"new")
+                for row in rows[10:20]:
+                    await session.delete(row)
+                await session.commit()
+                rows[0].file = StorageFile.pending(b"newer")
+                await session.flush()
+                await session.rollback()
+            names = set(await session.scalars(select(Row.file)))
+            assert {file.name for file in names if file} == {
+                info.name async for info in where.list()
+            }
+            assert len(names) == 20
+        await engine.dispose()
