@@ -12,6 +12,7 @@ import pytest
 
 from fastapi_async_storages import S3Storage
 from fastapi_async_storages.backends import _s3_copies
+from fastapi_async_storages.backends._s3_presigning import UrlSigner
 from fastapi_async_storages.exceptions import (
     AlreadyExistsError,
     ConfigurationError,
@@ -179,6 +180,18 @@ async def test_a_part_has_the_size_that_was_signed(
     plan = await sign_parts(uploads, 5)
     for content in (b"123456", b"1234"):
         assert (await http.put(plan.parts[0].url, content=content)).status_code == 403
+
+
+async def test_parts_are_signed_by_the_sdk_where_only_that_knows_how(
+    s3_storage: S3Storage, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(UrlSigner, "from_sample", lambda _: None)  # As for directory buckets.
+    uploads = await s3_storage.presigned_uploads()
+    plan = await sign_parts(uploads)
+    content = await put_parts(http, plan)
+    assert (await http.put(plan.parts[1].url, content=b"12345")).status_code == 403
+    await uploads.join_parts("pending/a", plan.upload_id, size=len(content))
+    assert await s3_storage.get_size("pending/a") == len(content)
 
 
 async def test_a_part_may_be_sent_again(
