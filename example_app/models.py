@@ -1,9 +1,11 @@
 """The tables: each row names its files, the storage holds them."""
 
 from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import DateTime, Unicode
+from sqlalchemy import DateTime, TypeDecorator, Unicode
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeEngine
 
 from example_app.storages import storage
 from fastapi_async_storages import StorageFile, StorageImage
@@ -12,6 +14,17 @@ from fastapi_async_storages.integrations.sqlalchemy import FileType, ImageType
 
 class Base(DeclarativeBase):
     """The base of the models."""
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware time in UTC on every database: SQLite keeps no time zones."""
+
+    impl: TypeEngine[Any] | type[TypeEngine[Any]] = DateTime(timezone=True)
+    cache_ok: bool | None = True
+
+    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
+        """Give a time of SQLite the zone that it was stored in."""
+        return value.replace(tzinfo=UTC) if value and value.tzinfo is None else value
 
 
 class Document(Base):
@@ -24,9 +37,7 @@ class Document(Base):
     content_type: Mapped[str]
     size: Mapped[int]
     file: Mapped[StorageFile] = mapped_column(FileType(storage))
-    created_at: Mapped[datetime] = mapped_column(
-        DateTime(timezone=True), default=lambda: datetime.now(UTC)
-    )
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=lambda: datetime.now(UTC))
 
 
 class Photo(Base):
@@ -40,6 +51,4 @@ class Photo(Base):
     size: Mapped[int]
     image: Mapped[StorageImage] = mapped_column(ImageType(storage))
     thumbnail: Mapped[StorageImage | None] = mapped_column(ImageType(storage, prefix="thumbnails"))
-    created_at: Mapped[datetime] = mapped_column(
-        DateTime(timezone=True), default=lambda: datetime.now(UTC)
-    )
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=lambda: datetime.now(UTC))

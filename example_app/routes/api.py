@@ -1,9 +1,9 @@
 """The JSON API."""
 
 import asyncio
-from typing import TypeVar
+from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, HTTPException, UploadFile, status
+from fastapi import APIRouter, HTTPException, Path, UploadFile, status
 
 from example_app import gallery
 from example_app.database import SessionDep
@@ -16,6 +16,14 @@ router = APIRouter(prefix="/api", tags=["gallery"])
 
 Row = TypeVar("Row", Document, Photo)
 
+RowId = Annotated[int, Path(ge=1, le=2**31 - 1)]
+"""The id of a row. Databases refuse larger numbers, and not all in the same way.
+
+Source: PostgreSQL documentation, "Numeric Types": integer.
+"""
+
+NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"description": "There is no such row"}}
+
 
 @router.get("/documents")
 async def list_documents(session: SessionDep) -> list[DocumentOut]:
@@ -27,7 +35,7 @@ async def list_documents(session: SessionDep) -> list[DocumentOut]:
 @router.post(
     "/documents",
     status_code=status.HTTP_201_CREATED,
-    responses=problem_responses(413, 415, 422, 503),
+    responses=problem_responses(400, 413, 415, 422, 502, 503),
 )
 async def create_document(
     file: UploadFile, session: SessionDep, storage: StorageDep
@@ -36,8 +44,10 @@ async def create_document(
     return await DocumentOut.of(await gallery.add_document(file, session, storage))
 
 
-@router.delete("/documents/{document_id}", status_code=status.HTTP_204_NO_CONTENT)
-async def delete_document(document_id: int, session: SessionDep) -> None:
+@router.delete(
+    "/documents/{document_id}", status_code=status.HTTP_204_NO_CONTENT, responses=NOT_FOUND
+)
+async def delete_document(document_id: RowId, session: SessionDep) -> None:
     """Delete a document and its file."""
     await gallery.remove(await find(Document, document_id, session), session)
 
@@ -52,15 +62,15 @@ async def list_photos(session: SessionDep) -> list[PhotoOut]:
 @router.post(
     "/photos",
     status_code=status.HTTP_201_CREATED,
-    responses=problem_responses(413, 415, 422, 503),
+    responses=problem_responses(400, 413, 415, 422, 502, 503),
 )
 async def create_photo(file: UploadFile, session: SessionDep, storage: StorageDep) -> PhotoOut:
     """Upload a photo (JPEG, PNG, WebP or GIF) of at most 20 MiB."""
     return await PhotoOut.of(await gallery.add_photo(file, session, storage))
 
 
-@router.delete("/photos/{photo_id}", status_code=status.HTTP_204_NO_CONTENT)
-async def delete_photo(photo_id: int, session: SessionDep) -> None:
+@router.delete("/photos/{photo_id}", status_code=status.HTTP_204_NO_CONTENT, responses=NOT_FOUND)
+async def delete_photo(photo_id: RowId, session: SessionDep) -> None:
     """Delete a photo and its files."""
     await gallery.remove(await find(Photo, photo_id, session), session)
 

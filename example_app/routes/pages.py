@@ -11,7 +11,7 @@ from fastapi.templating import Jinja2Templates
 from example_app import gallery
 from example_app.database import SessionDep
 from example_app.models import Document, Photo
-from example_app.routes.api import find
+from example_app.routes.api import RowId, find
 from example_app.schemas import DocumentOut, PhotoOut
 from fastapi_async_storages import StorageDep
 from fastapi_async_storages.exceptions import StorageError
@@ -44,14 +44,16 @@ async def upload_photo(
 
 
 @router.post("/documents/{document_id}/delete")
-async def delete_document_form(document_id: int, request: Request, session: SessionDep) -> Response:
+async def delete_document_form(
+    document_id: RowId, request: Request, session: SessionDep
+) -> Response:
     """Delete a document: forms cannot send DELETE."""
     document = await find(Document, document_id, session)
     return await submit(gallery.remove(document, session), request, session)
 
 
 @router.post("/photos/{photo_id}/delete")
-async def delete_photo_form(photo_id: int, request: Request, session: SessionDep) -> Response:
+async def delete_photo_form(photo_id: RowId, request: Request, session: SessionDep) -> Response:
     """Delete a photo: forms cannot send DELETE."""
     photo = await find(Photo, photo_id, session)
     return await submit(gallery.remove(photo, session), request, session)
