@@ -164,7 +164,14 @@ _SCHEMA: Mapping[str, Any] = {
     },
 }
 
-# FastAPI leaves its own 422 out of the schema where a route declares one.
+# FastAPI leaves its own 400 and 422 out of the schema, the second where a route declares one.
+_UNREADABLE_SCHEMA: Mapping[str, Any] = {
+    "title": "UnreadableBody",
+    "type": "object",
+    "required": ["detail"],
+    "properties": {"detail": {"type": "string"}},
+}
+
 _VALIDATION_SCHEMA: Mapping[str, Any] = {
     "title": "ValidationProblem",
     "type": "object",
@@ -236,6 +243,8 @@ def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def _describe_response(status: int) -> dict[str, Any]:
     content = {PROBLEM_MEDIA_TYPE: {"schema": _SCHEMA}}
+    if status == HTTPStatus.BAD_REQUEST:
+        content["application/json"] = {"schema": _UNREADABLE_SCHEMA}
     if status == HTTPStatus.UNPROCESSABLE_ENTITY:
         content["application/json"] = {"schema": _VALIDATION_SCHEMA}
     return {"description": _get_phrase(status), "content": content}

@@ -69,7 +69,7 @@ class DirectRoutes:
         router.post(
             PATH,
             summary="Announce an upload",
-            responses=problem_responses(403, 413, 415, 422, 502, 503),
+            responses=problem_responses(400, 403, 413, 415, 422, 502, 503),
             dependencies=guard,
         )(self._make_announce(get_storage, get_office))
         router.put(
@@ -83,14 +83,14 @@ class DirectRoutes:
             f"{PATH}/complete",
             status_code=201,
             summary="Verify an upload and keep it",
-            responses=problem_responses(403, 404, 410, 412, 413, 415, 422, 502, 503),
+            responses=problem_responses(400, 403, 404, 410, 412, 413, 415, 422, 502, 503),
             dependencies=guard,
         )(self._make_complete(get_storage, get_office))
         router.post(
             f"{PATH}/abort",
             status_code=204,
             summary="Throw an upload away",
-            responses=problem_responses(403, 410, 422, 502, 503),
+            responses=problem_responses(400, 403, 410, 422, 502, 503),
             dependencies=guard,
         )(self._make_abort(get_storage, get_office))
 

@@ -30,7 +30,7 @@ class AnnouncedFile(BaseModel):
     """A file that a client wants to upload."""
 
     filename: Annotated[str, Field(description="Its name on the client's machine.")]
-    size: Annotated[int, Field(ge=0, le=MAX_SAFE_INTEGER, description="Its bytes.")]
+    size: Annotated[int, Field(strict=True, ge=0, le=MAX_SAFE_INTEGER, description="Its bytes.")]
     content_type: Annotated[
         str, Field(description="Its media type; empty when the client does not know.")
     ] = ""
