@@ -28,7 +28,12 @@ def serve_watched_app(
     Yields:
         The base URL.
     """
-    environment = {"PYTHONPATH": str(PROJECT), "SECRET_KEY": "a key that only the soak knows of"}
+    environment = {
+        "PYTHONPATH": str(PROJECT),
+        "SECRET_KEY": "a key that only the soak knows of",
+        # SQLite lets one write at a time; on a busy machine 5 seconds are too few for the others.
+        "DATABASE_URL": "sqlite+aiosqlite:///var/soak.db?timeout=60",
+    }
     if backend == "memory":
         environment["STORAGE_URL"] = "memory://?base_url=/files"
     elif backend == "s3":
