@@ -28,7 +28,8 @@ Each class also inherits the builtin that fits, so ``except FileNotFoundError`` 
     │   ├── MalwareFoundError                            a virus scanner says no
     │   └── FormTooLargeError                            more or larger fields than allowed
     ├── MalformedBodyError          (ValueError)         a request body that cannot be read
-    │   └── UploadInterruptedError  (ConnectionError)    the client left before the end of its body
+    │   ├── UploadInterruptedError  (ConnectionError)    the client left before the end of its body
+    │   └── UploadStalledError      (TimeoutError)       the client is there and sends nothing more
     ├── InvalidImageError           (ValueError)         not an image, or one that may not be opened
     ├── InvalidSignatureError       (PermissionError)    a link or ticket that we did not sign
     │   └── LinkExpiredError                             signed by us, too old
@@ -93,6 +94,7 @@ __all__ = [
     "UnreadableImageError",
     "UploadInterruptedError",
     "UploadRefusedError",
+    "UploadStalledError",
 ]
 
 
@@ -348,6 +350,10 @@ class MalformedBodyError(StorageError, ValueError):
 
 class UploadInterruptedError(MalformedBodyError, ConnectionError):
     """The client left before the end of its body. Nobody reads the answer."""
+
+
+class UploadStalledError(MalformedBodyError, TimeoutError):
+    """The client has sent nothing for longer than allowed, before the end of its body."""
 
 
 class InvalidSignatureError(StorageError, PermissionError):

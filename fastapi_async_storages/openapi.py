@@ -38,7 +38,7 @@ _FILENAME_HEADER = {
     "description": 'File name of a raw body: `attachment; filename="..."`.',
 }
 
-_REFUSALS = (400, 413, 415, 422)
+_REFUSALS = (400, 408, 413, 415, 422)
 
 _logger = logging.getLogger("fastapi_async_storages")
 

@@ -52,6 +52,7 @@ from fastapi_async_storages.exceptions import (
     TypeNotAllowedError,
     UnreadableImageError,
     UploadRefusedError,
+    UploadStalledError,
 )
 
 __all__ = [
@@ -139,6 +140,7 @@ _PROBLEMS: Mapping[type[StorageError], _Problem] = {
     MalwareFoundError: _Problem(422, "malware-found", "Malware found"),
     FormTooLargeError: _Problem(413, "form-too-large", "Form too large"),
     MalformedBodyError: _Problem(400, "malformed-body", "Request body cannot be read"),
+    UploadStalledError: _Problem(408, "upload-stalled", "Nothing more was sent"),
     # The credentials that were refused are the app's, not the client's: no 403.
     PermissionDeniedError: _Problem(502, detail="The file storage refused the request."),
     BackendError: _Problem(502, detail="The file storage failed."),

@@ -76,7 +76,7 @@ class DirectRoutes:
             PATH,
             status_code=204,
             summary="Send the bytes of an upload",
-            responses=problem_responses(400, 403, 410, 413, 415, 422, 502, 503),
+            responses=problem_responses(400, 403, 408, 410, 413, 415, 422, 502, 503),
             openapi_extra={"requestBody": _BODY},
         )(self._make_receive(get_storage))
         router.post(

@@ -125,7 +125,7 @@ def create_uploads_router(
             "/",
             status_code=201,
             summary="Upload a file through the app",
-            responses=problem_responses(400, 403, 413, 415, 422, 502, 503),
+            responses=problem_responses(400, 403, 408, 413, 415, 422, 502, 503),
             dependencies=[Depends(check_access)],
         )(_make_create(upload.dependency, on_stored or _ignore))
     if delete is not None:

@@ -1,5 +1,6 @@
 """The body of a request, as it arrives, and what its headers say of it."""
 
+import asyncio
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
@@ -9,10 +10,15 @@ from urllib.parse import unquote
 from python_multipart.multipart import parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
-from fastapi_async_storages.exceptions import ConfigurationError, UploadInterruptedError
+from fastapi_async_storages.exceptions import (
+    ConfigurationError,
+    UploadInterruptedError,
+    UploadStalledError,
+)
 
 __all__ = [
     "FORM_TYPE",
+    "IDLE_TIMEOUT",
     "URLENCODED_TYPE",
     "Progress",
     "get_content_length",
@@ -27,6 +33,12 @@ FORM_TYPE = "multipart/form-data"
 URLENCODED_TYPE = "application/x-www-form-urlencoded"
 """What a form is sent as that does not say so. Source: WHATWG HTML, attribute ``enctype``."""
 
+IDLE_TIMEOUT = 60
+"""Seconds in which a client must send something, unless told otherwise.
+
+Source: the default of nginx's ``client_body_timeout``.
+"""
+
 Progress: TypeAlias = Callable[[int, int | None], Awaitable[None]]
 """Is told the bytes of the body so far, and all that will come, if the client announced them.
 
@@ -39,20 +51,24 @@ _EXTENDED_FILENAME = re.compile(r";\s*filename\*\s*=\s*utf-8'[^']*'([^\s;]+)", r
 
 
 async def read_body(
-    request: Request, progress: Progress | None = None
+    request: Request,
+    progress: Progress | None = None,
+    idle_timeout: float | None = IDLE_TIMEOUT,
 ) -> AsyncGenerator[bytes, None]:
     """Read the body of a request chunk by chunk, no faster than the chunks are taken.
 
     Args:
         request: The request.
         progress: Is told how much has come; see :data:`Progress`.
+        idle_timeout: Seconds in which the client must send something; ``None`` is for ever.
 
     Raises:
         UploadInterruptedError: When the client leaves before the end.
+        UploadStalledError: When the client stays, and sends nothing.
         ConfigurationError: When something else has read the body before.
     """
     received, total = 0, get_content_length(request)
-    async with aclosing(_receive(request)) as chunks:
+    async with aclosing(_receive(request, idle_timeout)) as chunks:
         async for chunk in chunks:
             received += len(chunk)
             if progress is not None:
@@ -60,12 +76,12 @@ async def read_body(
             yield chunk
 
 
-async def _receive(request: Request) -> AsyncGenerator[bytes, None]:
+async def _receive(request: Request, idle_timeout: float | None) -> AsyncGenerator[bytes, None]:
     try:
         async with aclosing(request.stream()) as chunks:
-            async for chunk in chunks:
-                if chunk:  # Starlette ends with an empty one.
-                    yield chunk
+            # Only the client is waited for in here, not the storage that the bytes go to.
+            while chunk := await _next_chunk(chunks, idle_timeout):
+                yield chunk
     except ClientDisconnect as error:
         raise UploadInterruptedError("The client left before the end of its upload.") from error
     except RuntimeError as error:
@@ -73,6 +89,17 @@ async def _receive(request: Request) -> AsyncGenerator[bytes, None]:
             f"The body of {request.method} {request.url.path} was read before its StreamedForm or"
             " StreamedUpload could: by a second one, by a Form or File parameter, or by a"
             " middleware."
+        ) from error
+
+
+async def _next_chunk(chunks: AsyncGenerator[bytes, None], idle_timeout: float | None) -> bytes:
+    """Return the next bytes; none at the end, where Starlette has an empty chunk too."""
+    try:
+        async with asyncio.timeout(idle_timeout):
+            return await anext(chunks, b"")
+    except TimeoutError as error:
+        raise UploadStalledError(
+            f"The client sent nothing for {idle_timeout:g} seconds, before the end of its upload."
         ) from error
 
 

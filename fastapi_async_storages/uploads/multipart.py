@@ -14,6 +14,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.datastructures import Headers
 
 from fastapi_async_storages.exceptions import FormTooLargeError, MalformedBodyError
+from fastapi_async_storages.uploads.bodies import IDLE_TIMEOUT
 
 __all__ = ["FormLimits", "FormPart", "read_parts"]
 
@@ -29,9 +30,11 @@ class FormLimits:
         max_fields: Most parts without one.
         max_part_size: Most bytes of one field.
         max_form_size: Most bytes of all but the files' content: fields, headers, boundaries.
+        idle_timeout: Seconds in which a client must send something; ``None`` is for ever. How long
+            a whole upload may take is for the proxy in front to say.
 
     Source: the defaults of the first three are those of ``starlette.requests.Request.form``. They
-    allow a gigabyte of fields in memory, so the last one is that of Django's
+    allow a gigabyte of fields in memory, so ``max_form_size`` is that of Django's
     ``DATA_UPLOAD_MAX_MEMORY_SIZE``.
     """
 
@@ -39,6 +42,7 @@ class FormLimits:
     max_fields: int = 1000
     max_part_size: int = 1024 * 1024
     max_form_size: int = 2_621_440
+    idle_timeout: float | None = IDLE_TIMEOUT
 
 
 @dataclass(slots=True, eq=False)

@@ -74,7 +74,7 @@ async def store_form(
     """
     receiver = _FormReceiver(form, request, storage)
     try:
-        async with aclosing(read_body(request, form.progress)) as body:
+        async with aclosing(read_body(request, form.progress, form.limits.idle_timeout)) as body:
             if get_media_type(request) == FORM_TYPE:
                 fields = await receiver.store_parts(body)
             else:

@@ -80,6 +80,7 @@ STATUSES = {
     "UnreadableImageError": 422,
     "UploadInterruptedError": 400,
     "UploadRefusedError": 422,
+    "UploadStalledError": 408,
 }
 
 

@@ -129,8 +129,8 @@ async def test_refusals_are_shown_beside_the_routes_own_responses() -> None:
     schema = await get_schema(app)
     paths = schema["paths"]
     responses = paths["/api/v1/inner/{place}/videos"]["post"]["responses"]
-    assert responses.keys() == {"200", "400", "413", "415", "422"}
-    for status in ("400", "413", "415", "422"):
+    assert responses.keys() == {"200", "400", "408", "413", "415", "422"}
+    for status in ("400", "408", "413", "415", "422"):
         assert "application/problem+json" in responses[status]["content"]
     # FastAPI's own validation errors are still there.
     validation_error = responses["422"]["content"]["application/json"]["schema"]
