@@ -1,12 +1,14 @@
 """What the JSON API answers with."""
 
 import asyncio
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Self
 
 from pydantic import BaseModel
 
 from example_app.models import Document, Photo
+from fastapi_async_storages.exceptions import NotFoundError
 
 
 class DocumentOut(BaseModel):
@@ -75,3 +77,16 @@ class PhotoOut(BaseModel):
             thumbnail_height=thumbnail_height,
             thumbnail_url=await thumbnail.get_path(),
         )
+
+
+async def describe_photos(photos: Iterable[Photo]) -> list[PhotoOut]:
+    """Describe photos; one that somebody deletes meanwhile is left out."""
+
+    async def describe(photo: Photo) -> PhotoOut | None:
+        try:
+            return await PhotoOut.of(photo)
+        except NotFoundError:
+            return None
+
+    described = await asyncio.gather(*map(describe, photos))
+    return [photo for photo in described if photo is not None]

@@ -245,7 +245,7 @@ class Base(DeclarativeBase):
     pass
 
 
-older_columns = S3Storage("bucket", "localhost:9000", use_ssl=False)
+older_columns = S3Storage("bucket", "localhost:9000", "an-id", "a-secret", use_ssl=False)
 
 
 class Document(Base):

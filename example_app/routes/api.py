@@ -8,7 +8,7 @@ from fastapi import APIRouter, HTTPException, Path, UploadFile, status
 from example_app import gallery
 from example_app.database import SessionDep
 from example_app.models import Document, Photo
-from example_app.schemas import DocumentOut, PhotoOut
+from example_app.schemas import DocumentOut, PhotoOut, describe_photos
 from fastapi_async_storages import StorageDep
 from fastapi_async_storages.http.problems import problem_responses
 
@@ -55,8 +55,7 @@ async def delete_document(document_id: RowId, session: SessionDep) -> None:
 @router.get("/photos")
 async def list_photos(session: SessionDep) -> list[PhotoOut]:
     """List the photos, the newest first."""
-    photos = await gallery.list_rows(Photo, session)
-    return await asyncio.gather(*map(PhotoOut.of, photos))
+    return await describe_photos(await gallery.list_rows(Photo, session))
 
 
 @router.post(

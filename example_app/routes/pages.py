@@ -12,7 +12,7 @@ from example_app import gallery
 from example_app.database import SessionDep
 from example_app.models import Document, Photo
 from example_app.routes.api import RowId, find
-from example_app.schemas import DocumentOut, PhotoOut
+from example_app.schemas import DocumentOut, describe_photos
 from fastapi_async_storages import StorageDep
 from fastapi_async_storages.exceptions import StorageError
 from fastapi_async_storages.http.problems import get_status
@@ -83,7 +83,7 @@ async def render(
         "gallery.html",
         {
             "documents": await asyncio.gather(*map(DocumentOut.of, documents)),
-            "photos": await asyncio.gather(*map(PhotoOut.of, photos)),
+            "photos": await describe_photos(photos),
             "message": message,
         },
         status_code=status_code,

@@ -192,7 +192,9 @@ async def test_no_race_with_a_link_leads_outside(
     counts = {"read": 0, "refused": 0}
 
     async def use(number: int) -> None:
-        for turn in range(50):
+        for turn in range(1000):
+            if turn >= 50 and min(counts.values()) > 10:  # A busy machine takes more turns.
+                return
             try:
                 async with storage.open("inside/file") as reader:
                     assert await reader.read() != SECRET
