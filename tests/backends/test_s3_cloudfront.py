@@ -35,6 +35,12 @@ def to_pem(key: Any, encryption: KeySerializationEncryption | None = None) -> st
     return pem.decode()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def loaded() -> None:
+    """Load the signing code as apps do: when their storage is made, before there is a loop."""
+    make_storage()
+
+
 def make_storage(key: Any = RSA_KEY, **options: Any) -> S3Storage:
     return S3Storage(
         "bucket",
