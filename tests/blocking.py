@@ -3,8 +3,10 @@
 import fcntl
 import io
 import os
+import pkgutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 
 from blockbuster import BlockBuster
 from blockbuster.blockbuster import BlockBusterFunction
@@ -22,6 +24,7 @@ def forbid_blocking() -> Iterator[None]:
 
     They are those that blockbuster knows, and those of a file system that it does not.
     """
+    load_packages()
     # All methods of SeaweedFS block, and say so.
     guard = BlockBuster(OURS, excluded_modules=[seaweedfs])
     for module, name in (
@@ -41,3 +44,10 @@ def forbid_blocking() -> Iterator[None]:
         yield
     finally:
         guard.deactivate()
+
+
+def load_packages() -> None:
+    """Import all modules, as apps do before there is a loop: some tests would be the first to."""
+    for package in map(import_module, OURS):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            import_module(module.name)
