@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import Column, Connection, Table, update
 from sqlalchemy.orm import Mapper, Session, registry
 
+from fastapi_async_storages.files import StorageFile
 from fastapi_async_storages.integrations.sqlalchemy.column_types import FileColumnType
 from fastapi_async_storages.storage import Storage
 
@@ -21,6 +22,16 @@ class FileColumn:
     key: str
     column: Column[Any]
     type: FileColumnType[Any]
+
+    @property
+    def default_names(self) -> frozenset[str]:
+        """Names that the column gives to new rows: the next INSERT may hold one that none has."""
+        arguments = (
+            getattr(default, "arg", None)
+            for default in (self.column.default, self.column.server_default)
+        )
+        # A function, or an expression of SQL, says only with each row what it gives.
+        return frozenset(str(one) for one in arguments if isinstance(one, str | StorageFile))
 
 
 _columns: WeakKeyDictionary[Mapper[Any], tuple[FileColumn, ...]] = WeakKeyDictionary()

@@ -29,9 +29,9 @@ def find_held(names: set[str], holders: Holders) -> set[str]:
         holders: The columns that may hold names of files of that storage.
 
     Returns:
-        Those of the names that a row holds.
+        Those of the names that a row holds, or that a column gives to new rows.
     """
-    held: set[str] = set()
+    held = {name for column in holders for name in column.default_names}
     for column, connection in holders.items():
         query = column.type.select_names(column.column, connection.dialect).subquery()
         name = query.c.name

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import TypeAlias
 
 import pytest
@@ -13,11 +14,11 @@ from sqlalchemy.ext.asyncio import (
     AsyncSession,
     async_sessionmaker,
 )
-from sqlalchemy.orm import make_transient
+from sqlalchemy.orm import DeclarativeBase, Mapped, make_transient, mapped_column
 
-from fastapi_async_storages import StorageFile
+from fastapi_async_storages import MemoryStorage, StorageFile
 from fastapi_async_storages.exceptions import NotFoundError
-from fastapi_async_storages.integrations.sqlalchemy import track_files
+from fastapi_async_storages.integrations.sqlalchemy import FileType, sweep, track_files
 from tests.integrations.sqlalchemy.databases import open_postgresql
 from tests.integrations.sqlalchemy.models import Document
 from tests.integrations.sqlalchemy.state import read_contents
@@ -188,3 +189,44 @@ def test_content_that_waits_can_be_copied() -> None:
     document = Document(file=StorageFile.pending(b"x", filename="a.txt"))
     for content in (copy.copy(document.file), copy.deepcopy(document.file)):
         assert repr(content) == "PendingFile(bytes, filename='a.txt')"
+
+
+class TestDefaults:
+    """The file that a column's default names belongs to every row that is still to come."""
+
+    @pytest.mark.parametrize("where", ["default", "server_default"])
+    async def test_the_last_row_with_it_lets_go(self, where: str, engine: AsyncEngine) -> None:
+        storage = MemoryStorage()
+
+        class Base(DeclarativeBase):
+            pass
+
+        class Profile(Base):
+            __tablename__ = f"profiles_{where}"
+            id: Mapped[int] = mapped_column(primary_key=True)
+            picture: Mapped[StorageFile] = (
+                mapped_column(FileType(storage), default="default.png")
+                if where == "default"
+                else mapped_column(FileType(storage), server_default="default.png")
+            )
+
+        async with engine.begin() as connection:
+            await connection.run_sync(Base.metadata.create_all)
+        make_session = track_files(async_sessionmaker(engine))
+        await storage.upload(b"default", "default.png")
+        async with make_session.begin() as session:
+            session.add(profile := Profile())
+            await session.flush()
+            await session.refresh(profile)
+            assert profile.picture.name == "default.png"
+        async with make_session.begin() as session:
+            profile = (await session.scalars(select(Profile))).one()
+            profile.picture = StorageFile.pending(b"own")
+
+        async with make_session.begin() as session:
+            session.add(profile := Profile())
+            await session.flush()
+            await session.refresh(profile)
+            assert await profile.picture.read() == b"default"
+        await sweep(make_session, storage, Base, older_than=timedelta(0), dry_run=False)
+        assert await storage.exists("default.png")
