@@ -29,14 +29,23 @@ This holds up the invariants:
   when no row names it (4, 5), whatever was released: one name too many is harmless. Nothing is
   deleted before the end is known (5).
 - A stored file without a row is deleted. Whatever a transaction stores is in its set from the
-  moment on in which it is stored (1); each end of a transaction, a close and a cancellation too,
-  fires ``after_transaction_end`` (5); and a row that lets go releases (1, 2).
+  moment on in which it is stored (1); each end of a transaction, a close too, fires
+  ``after_transaction_end`` (5), unless the task is cancelled while the driver closes its
+  connection: then nothing is deleted. And a row that lets go releases (1, 2).
 
-What this cannot see, and leaves to the sweep: Core statements on tables, upserts, triggers, ``ON
-DELETE CASCADE`` in the database, and a process that is killed. What it cannot prevent: one
-transaction gives a name to a second row, while another one lets go of it in the first row and
-commits before it; only ``SERIALIZABLE`` sees that. And of two sessions that replace the file of one
-row at once, the second one does not know the file of the first, which is left to the sweep.
+What this cannot see, and leaves to the sweep:
+
+- Core statements on tables, upserts, ``bulk_save_objects`` and its kind, triggers, ``ON DELETE
+  CASCADE`` in the database, and what listeners of ``before_insert`` or ``before_update`` assign;
+- sessions that are garbage-collected while open, and processes that are killed;
+- of two sessions that replace the file of one row at once, the second one does not know the file of
+  the first.
+
+What it cannot prevent, so that a row may name a file that is gone: one transaction gives a name to
+a second row, while another one lets go of it in the first row and commits before it (only
+``SERIALIZABLE`` sees that); classes of two declarative bases share the files of one storage (only
+the base of the class that lets go is searched: give each base a storage or a prefix of its own); a
+plain name, or a handle read by ``select(Document.file)``, is assigned after its file was deleted.
 """
 
 from typing import Any, TypeVar
