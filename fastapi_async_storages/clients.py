@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
 from fastapi_async_storages.completion import complete
 from fastapi_async_storages.exceptions import StorageClosedError
@@ -69,12 +69,30 @@ class LoopClients(Generic[T]):
         storage: How errors name the storage.
     """
 
+    # No __dict__, for the sake of __iter__.
+    __slots__ = ("_open_client", "_states", "_storage")
+
     def __init__(
         self, open_client: Callable[[], AbstractAsyncContextManager[T]], storage: str
     ) -> None:
         self._open_client = open_client
         self._storage = storage
         self._states: dict[asyncio.AbstractEventLoop, _LoopState[T]] = {}
+
+    def __iter__(self) -> NoReturn:
+        """Refuse to be taken for data, and so for the storage that this belongs to.
+
+        FastAPI's ``jsonable_encoder`` tries ``dict()`` and then ``vars()`` on what it does not
+        know. An endpoint that returns its storage would answer with all attributes of it, the
+        credentials too. Every storage has clients, so one refusal here holds for all backends.
+
+        Raises:
+            TypeError: Always.
+        """
+        raise TypeError(
+            f"{self._storage} is no data that can be returned: return what it knows of a file, such"
+            " as a StorageFile or 'await file_out(file)'."
+        )
 
     async def get(self) -> T:
         """Return the client of the running loop, opened now if need be.

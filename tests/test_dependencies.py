@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 from typing import Annotated
 
 import pytest
@@ -6,7 +7,7 @@ from fastapi import Depends, FastAPI, WebSocket
 from httpx import ASGITransport, AsyncClient
 from websockets.asyncio.client import connect
 
-from fastapi_async_storages import MemoryStorage, Storage, Storages
+from fastapi_async_storages import LocalStorage, MemoryStorage, S3Storage, Storage, Storages
 from fastapi_async_storages.dependencies import StorageDep, get_storage, named_storage
 from fastapi_async_storages.exceptions import ConfigurationError
 from fastapi_async_storages.lifespan import storage_lifespan
@@ -14,6 +15,8 @@ from tests.asgi import open_client
 from tests.servers.http_server import serve
 
 pytestmark = pytest.mark.anyio
+
+SECRET = "a-secret-that-nobody-may-see-in-an-answer"
 
 AvatarsDep = Annotated[Storage, Depends(named_storage("avatars"))]
 
@@ -87,3 +90,38 @@ async def test_a_storage_that_is_not_there_is_named_with_those_that_are() -> Non
     async with open_client(make_app(Storages(MemoryStorage(), photos=MemoryStorage()))) as client:
         with pytest.raises(ConfigurationError, match=r"'avatars'.*default, photos"):
             await client.get("/avatars/x")
+
+
+@pytest.mark.parametrize("backend", ["memory", "local", "s3"])
+@pytest.mark.parametrize("nested", [False, True])
+async def test_an_endpoint_that_returns_its_storage_tells_no_secret(
+    backend: str, nested: bool, tmp_path: Path
+) -> None:
+    storage: Storage
+    if backend == "s3":
+        storage = S3Storage(
+            "bucket",
+            region_name="us-east-1",
+            aws_access_key_id=SECRET,
+            aws_secret_access_key=SECRET,
+        )
+    elif backend == "local":
+        storage = LocalStorage(tmp_path, base_url="/files", secret_key=SECRET)
+    else:
+        storage = MemoryStorage(base_url="/files", secret_key=SECRET)
+    app = FastAPI()
+
+    @app.get("/storage")
+    def read_storage():  # type: ignore[no-untyped-def]
+        return {"files": [storage]} if nested else storage
+
+    async with open_client(app) as client:
+        with pytest.raises(ValueError, match="is no data that can be returned") as caught:
+            await client.get("/storage")
+    assert SECRET not in str(caught.value)
+
+    transport = ASGITransport(app, raise_app_exceptions=False)
+    async with AsyncClient(transport=transport, base_url="http://test") as client:
+        answer = await client.get("/storage")
+    assert answer.status_code == 500
+    assert SECRET not in answer.text
