@@ -26,6 +26,7 @@ from fastapi_async_storages.exceptions import (
     BackendError,
     BackendUnavailableError,
     ChecksumMismatchError,
+    ConfigurationError,
     ExtensionNotAllowedError,
     FilenameRefusedError,
     FileTooLargeError,
@@ -193,7 +194,15 @@ def add_problem_handlers(app: Starlette) -> None:
 
     Args:
         app: A FastAPI or Starlette app. Mounted apps have handlers of their own.
+
+    Raises:
+        ConfigurationError: When the app has started: it has taken its handlers over by then.
     """
+    if app.middleware_stack is not None:
+        raise ConfigurationError(
+            "The app has started, and takes no handlers any more: call add_problem_handlers(app)"
+            " where the app is made, not in its lifespan or in a request."
+        )
     app.add_exception_handler(StorageError, _handle_error)
 
 

@@ -17,6 +17,7 @@ from fastapi_async_storages import exceptions
 from fastapi_async_storages.exceptions import (
     BackendTimeoutError,
     BackendUnavailableError,
+    ConfigurationError,
     FileTooLargeError,
     InvalidNameError,
     NotFoundError,
@@ -206,6 +207,15 @@ async def test_another_error_stays_what_it_was() -> None:
     async with AsyncClient(transport=ASGITransport(app), base_url="http://test") as client:
         with pytest.raises(LookupError):
             await client.get("/")
+
+
+async def test_handlers_that_come_too_late_are_told_to_the_developer() -> None:
+    app = FastAPI()
+    async with AsyncClient(transport=ASGITransport(app), base_url="http://test") as client:
+        await client.get("/")
+
+    with pytest.raises(ConfigurationError, match="where the app is made"):
+        add_problem_handlers(app)
 
 
 async def test_openapi_shows_the_problems_of_a_route() -> None:
