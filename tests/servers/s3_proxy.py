@@ -50,7 +50,7 @@ class S3Proxy:
         plan: See :data:`Plan`.
         before_answer: Awaited between the server's answer and its passing on.
         requests: What came by, in order.
-        answered: How many of them have got the server's answer.
+        statuses: Of the server's answers, in order.
         peak: How many were under way at the same time, at most.
         connections: How many connections clients have made.
     """
@@ -59,10 +59,15 @@ class S3Proxy:
     plan: Plan = lambda _: None
     before_answer: Callable[[S3Request], Awaitable[None]] | None = None
     requests: list[S3Request] = field(default_factory=list)
-    answered: int = 0
+    statuses: list[int] = field(default_factory=list)
     under_way: int = 0
     peak: int = 0
     connections: int = 0
+
+    @property
+    def answered(self) -> int:
+        """How many requests have got the server's answer."""
+        return len(self.statuses)
 
 
 @asynccontextmanager
@@ -105,7 +110,7 @@ async def _pass_on(
             return True
         # A connection for each request: then the answer ends with the connection.
         answer = await _ask(upstream, head[:-2] + b"Connection: close\r\n\r\n" + body)
-        proxy.answered += 1
+        proxy.statuses.append(int(answer[0].split()[1]))
         if proxy.before_answer is not None:
             await proxy.before_answer(request)
         if fault is not Fault.LOSE_ANSWER:
