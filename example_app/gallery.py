@@ -16,7 +16,6 @@ from fastapi_async_storages import (
     UploadRules,
     save_upload,
 )
-from fastapi_async_storages.exceptions import InvalidImageError
 
 DOCUMENT_RULES = UploadRules(max_size="50MiB")
 LARGE_DOCUMENT_RULES = UploadRules(max_size="5GiB")
@@ -71,11 +70,15 @@ async def keep_photo(image: StorageFile, session: AsyncSession) -> Photo:
         InvalidImageError: When its pixels cannot be read; nothing is stored then.
     """
     photo = Photo(**await _describe(image), image=image)
-    session.add(photo)
-    # From here on the photo belongs to the transaction: if there is no thumbnail, it goes too.
-    await session.flush()
-    thumbnail = await _make_thumbnail(image)
-    photo.thumbnail = StorageImage.pending(thumbnail, filename="thumbnail.jpg")
+    try:
+        # Before the transaction begins: SQLite lets one write at a time, and this takes a while.
+        thumbnail = await make_thumbnail(image)
+        photo.thumbnail = StorageImage.pending(thumbnail, filename="thumbnail.jpg")
+        session.add(photo)
+        await session.flush()
+    except BaseException:
+        await image.delete()  # No transaction has taken it over, which would do that.
+        raise
     await session.commit()
     return photo
 
@@ -84,13 +87,6 @@ async def remove(row: Document | Photo, session: AsyncSession) -> None:
     """Delete a row; its files go when that is committed."""
     await session.delete(row)
     await session.commit()
-
-
-async def _make_thumbnail(image: StorageFile) -> bytes:
-    try:
-        return await make_thumbnail(image)
-    except OSError as error:  # Pillow's errors are OSErrors.
-        raise InvalidImageError(f"The photo cannot be decoded: {error}.", name=image.name) from None
 
 
 async def _describe(file: StorageFile) -> dict[str, str | int]:

@@ -6,6 +6,7 @@ from io import BytesIO
 from PIL import Image, ImageOps
 
 from fastapi_async_storages import StorageFile
+from fastapi_async_storages.exceptions import InvalidImageError
 
 MAX_SIDE = 320
 """Longest side of a thumbnail in pixels: twice the width at which the page shows it."""
@@ -17,11 +18,14 @@ async def make_thumbnail(photo: StorageFile) -> bytes:
     The rules of the upload bound the photo's size and pixels, so reading it whole is safe here.
 
     Raises:
-        PIL.UnidentifiedImageError: When the photo's header was right and its pixels are not.
-        OSError: When the photo is cut off.
+        InvalidImageError: When the photo's header was right and its pixels are not.
+        StorageError: When the photo cannot be read from its storage.
     """
     content = await photo.read()
-    return await asyncio.to_thread(_shrink, content)
+    try:
+        return await asyncio.to_thread(_shrink, content)
+    except OSError as error:  # As all of Pillow's are.
+        raise InvalidImageError(f"The photo cannot be decoded: {error}.", name=photo.name) from None
 
 
 def _shrink(content: bytes) -> bytes:

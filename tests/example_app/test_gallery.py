@@ -1,6 +1,9 @@
 """The example app as its users meet it: a real uvicorn, real HTTP, on each storage."""
 
+import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, ExitStack, closing
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ from PIL import Image
 
 from tests.servers.http_server import serve_in_process
 from tests.servers.s3 import S3Server
+from tests.servers.s3_proxy import S3Request, run_s3_proxy
 
 pytestmark = pytest.mark.anyio
 
@@ -174,6 +178,36 @@ def test_a_photo_without_a_thumbnail_leaves_no_file(tmp_path: Path) -> None:
         photo = {"file": ("cut.jpg", make_photo()[:2000])}
         assert httpx.post(f"{url}/api/photos", files=photo).status_code == 422
         assert list((tmp_path / "var" / "files").glob("photos/*")) == []
+
+
+async def test_the_database_can_be_written_to_while_a_thumbnail_is_made(
+    s3_server: S3Server, tmp_path: Path
+) -> None:
+    written = []
+
+    async def write(request: S3Request) -> None:
+        if request.method == "GET" and "/photos/" in request.target:
+            with closing(sqlite3.connect(tmp_path / "var" / "example.db", timeout=0)) as database:
+                database.execute("BEGIN IMMEDIATE")
+            written.append(request.target)
+
+    async with run_s3_proxy(s3_server.endpoint_url) as proxy, AsyncExitStack() as stack:
+        proxy.before_answer = write
+        options = urlencode({"endpoint_url": proxy.endpoint_url})
+        environment = {
+            "STORAGE_URL": f"s3://{s3_server.bucket}/writing?{options}",
+            "AWS_ACCESS_KEY_ID": s3_server.access_key,
+            "AWS_SECRET_ACCESS_KEY": s3_server.secret_key,
+        }
+        server = ExitStack()
+        stack.push_async_callback(asyncio.to_thread, server.close)
+        # In a thread: the app asks the proxy, which is in this loop, before it has started.
+        url, _ = await asyncio.to_thread(
+            server.enter_context, serve_in_process(APP, environment=environment, cwd=tmp_path)
+        )
+        async with httpx.AsyncClient(base_url=url) as client:
+            await created(await upload(client, "/api/photos", make_photo(), "lake.jpg"))
+    assert written
 
 
 def test_a_missing_bucket_stops_the_start_with_one_clear_error(
