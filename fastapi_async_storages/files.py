@@ -231,7 +231,6 @@ class StorageImage(StorageFile):
             NotFoundError: When there is no such file.
             InvalidImageError: When it is not an image, or promises more than ``max_pixels``.
             PreconditionFailedError: When it was replaced while its header was read.
-            MissingDependencyError: When Pillow is not installed.
         """
         try:
             info = self._info
@@ -265,7 +264,7 @@ class StorageImage(StorageFile):
                     head += await reader.read()
             except RangeNotSatisfiableError:
                 raise InvalidImageError("it is empty") from None
-            # Pillow works for up to some ms, and loads its code the first time.
+            # Up to some ms for a header of many pieces.
             read: partial[ImageHeader | None] = partial(
                 read_image_header, head, is_whole=len(head) >= info.size
             )

@@ -1,16 +1,13 @@
 import struct
-import subprocess
-import sys
-import warnings
 from io import BytesIO
 from zlib import crc32
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageFile
 
-from fastapi_async_storages.exceptions import InvalidImageError, MissingDependencyError
+from fastapi_async_storages.exceptions import InvalidImageError
 from fastapi_async_storages.images import (
     FIRST_READ_BYTES,
     MAX_HEADER_BYTES,
@@ -64,7 +61,7 @@ IMAGES = {
 
 def cut_off(media_type: str, content: bytes) -> bytes:
     """Cut an image off within its header, behind what proves its format."""
-    lengths = {"image/avif": 100, "image/bmp": 40, "image/gif": 9}
+    lengths = {"image/avif": 100, "image/bmp": 24, "image/gif": 9}
     return content[: lengths.get(media_type, 18)]
 
 
@@ -107,12 +104,10 @@ def test_hostile_bytes_raise_nothing_else(name: str, data: st.DataObject) -> Non
     for position, value in data.draw(changes):
         content[position] = value
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of damaged EXIF data
-        try:
-            header = read_image_header(bytes(content), is_whole=True)
-        except InvalidImageError:
-            return
+    try:
+        header = read_image_header(bytes(content), is_whole=True)
+    except InvalidImageError:
+        return
 
     assert header is not None
     assert header.width > 0
@@ -135,7 +130,6 @@ def test_orientation_of_webp_is_not_shown() -> None:
     assert header == ImageHeader("image/webp", *SIZE)
 
 
-@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 def test_damaged_exif_data_does_not_hide_the_dimensions() -> None:
     content = make_image("JPEG", orientation=6)
     start = content.index(b"Exif\0\0") + 6
@@ -196,38 +190,6 @@ def test_other_formats_are_refused_by_their_first_bytes() -> None:
         read_image_header(b"hello world\n" * 1000)
 
 
-def test_no_other_plugin_of_pillow_sees_the_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-
-    def spy_on(name: str) -> None:
-        def accept(prefix: bytes) -> bool:
-            asked.append(name)
-            return False
-
-        monkeypatch.setitem(Image.OPEN, name, (Image.OPEN[name][0], accept))
-
-    Image.init()
-    for name in set(Image.OPEN) - {"BMP", "JPEG", "PNG"}:
-        spy_on(name)
-
-    for media_type, content in IMAGES.values():
-        read_image_header(content)
-        with pytest.raises(InvalidImageError):
-            read_image_header(cut_off(media_type, content), is_whole=True)
-    assert asked == []
-
-
-@pytest.mark.parametrize("limit", [None, 1])
-def test_limits_of_pillow_are_the_apps_own(
-    limit: int | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
-
-    for media_type, content in IMAGES.values():
-        assert read_image_header(content, is_whole=True) == ImageHeader(media_type, *SIZE)
-    assert limit == Image.MAX_IMAGE_PIXELS
-
-
 def test_a_bomb_is_told_by_its_header() -> None:
     # 2.5 gigapixels promised by 57 bytes; nothing of that size is ever allocated.
     ihdr = b"IHDR" + struct.pack(">IIBBBBB", 50_000, 50_000, 8, 6, 0, 0, 0)
@@ -245,18 +207,16 @@ def test_the_limit_itself_is_allowed() -> None:
     check_pixels(10, 10, 100)
 
 
-@pytest.mark.parametrize("name", ["jpeg", "png", "bmp"])
-def test_missing_pillow(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "PIL", None)
+def test_no_decoder_sees_the_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError
 
-    with pytest.raises(MissingDependencyError, match=r"pip install '.*\[images\]'"):
-        read_image_header(IMAGES[name][1])
+    monkeypatch.setattr(Image, "open", refuse)
+    monkeypatch.setattr(ImageFile.ImageFile, "__init__", refuse)
+    monkeypatch.setattr(Image.Exif, "load", refuse)
 
-
-def test_importing_the_module_does_not_import_pillow() -> None:
-    code = "import sys, fastapi_async_storages.images; sys.exit('PIL' in sys.modules)"
-
-    subprocess.run([sys.executable, "-c", code], check=True)
+    for media_type, content in IMAGES.values():
+        assert read_image_header(content) == ImageHeader(media_type, *SIZE)
 
 
 def test_a_webp_as_large_as_it_can_be() -> None:

@@ -10,7 +10,6 @@ from fastapi_async_storages.exceptions import (
     ChecksumMismatchError,
     ConfigurationError,
     InvalidImageError,
-    MissingDependencyError,
     UnreadableImageError,
 )
 from fastapi_async_storages.images import (
@@ -131,7 +130,6 @@ async def check_upload(
 
     Raises:
         UploadRefusedError: When it breaks a rule.
-        MissingDependencyError: When there are rules for images and Pillow is not installed.
     """
     rules.check_claims(filename=filename, size=size)
     reader = _HeadReader(chunks, rules, clean_filename(filename))
@@ -184,7 +182,4 @@ async def _read_image(
     except InvalidImageError as error:
         if is_required:
             raise UnreadableImageError(f"{file.label} is refused: {error}.") from error
-    except MissingDependencyError:
-        if is_required:
-            raise
     return None

@@ -57,9 +57,9 @@ async def save_upload(
 
     Returns:
         A handle whose ``info`` has size, type, file name and SHA-256, and the dimensions of an
-        image (when Pillow is installed and its header is within the first 64 KiB, or the rules ask
-        for them); not the ETag and the time, which only the storage knows. The checksum is known
-        when the last byte is sent, too late to be stored with the file.
+        image (when its header is within the first 64 KiB, or the rules ask for them); not the ETag
+        and the time, which only the storage knows. The checksum is known when the last byte is
+        sent, too late to be stored with the file.
 
     Raises:
         UploadRefusedError: When the upload breaks a rule; each rule has its own subclass.

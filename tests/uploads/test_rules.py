@@ -1,6 +1,5 @@
 import hashlib
 import re
-import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
@@ -19,7 +18,6 @@ from fastapi_async_storages.exceptions import (
     ImageTooLargeError,
     ImageTooSmallError,
     InvalidImageError,
-    MissingDependencyError,
     PolyglotError,
     TypeMismatchError,
     TypeNotAllowedError,
@@ -411,16 +409,6 @@ async def test_an_image_that_cannot_be_read(content: bytes) -> None:
     rules = UploadRules(image=ImageRules())
     await refuse(UnreadableImageError, content, rules, filename="a.png")
     assert issubclass(UnreadableImageError, InvalidImageError)
-
-
-async def test_without_pillow_an_image_has_no_dimensions_unless_rules_ask(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setitem(sys.modules, "PIL", None)
-    file, stored = await save(JPEG, UploadRules(types=["image/jpeg"]))
-    assert (file.image, stored) == (None, JPEG)
-    with pytest.raises(MissingDependencyError, match="Pillow"):
-        await save(JPEG, UploadRules(image=ImageRules()))
 
 
 async def test_what_is_no_image_breaks_the_rules_of_images() -> None:
