@@ -28,6 +28,7 @@ from fastapi_async_storages import (
 from fastapi_async_storages.lifespan import storage_lifespan
 from tests.asgi import open_client
 from tests.servers.http_server import free_port, serve, wait_for_port
+from tests.servers.lighttpd import find_lighttpd, run_lighttpd
 from tests.servers.nginx import find_nginx, run_nginx
 
 CONTENT = os.urandom(300_000)
@@ -59,7 +60,8 @@ def nginx() -> str:
 
 
 @pytest.fixture(scope="module")
-def front(nginx: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
+def served_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The root of a LocalStorage that has what the servers in front send."""
     root = tmp_path_factory.mktemp("files")
     storage = LocalStorage(root)
 
@@ -71,6 +73,14 @@ def front(nginx: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fron
             await storage.upload(b"", "empty.txt")
 
     asyncio.run(fill())
+    return root
+
+
+@pytest.fixture(scope="module")
+def front(
+    nginx: str, served_root: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Front]:
+    storage = LocalStorage(served_root)
     with serve(make_app(storage, offload=XAccelRedirect("/protected"))) as app_url:
         locations = f"""
             location / {{
@@ -78,7 +88,7 @@ def front(nginx: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fron
             }}
             location /protected/ {{
                 internal;
-                alias {root}/;
+                alias {served_root}/;
                 add_header X-Content-Type-Options $upstream_http_x_content_type_options;
                 add_header Content-Security-Policy $upstream_http_content_security_policy;
             }}
@@ -149,6 +159,58 @@ class TestNginx:
     def test_nothing_else_is_reached(self, front: Front, path: str) -> None:
         # nginx itself refuses with 400 what climbs out of its root.
         assert httpx.get(f"{front.url}{path}").status_code in (400, 404)
+
+
+@pytest.fixture(scope="module")
+def lighttpd_url(served_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    program = find_lighttpd()
+    if program is None:  # In CI too: nginx stands for the servers in front there.
+        pytest.skip("lighttpd is not installed: apt-get install lighttpd")
+    storage = LocalStorage(served_root)
+    directory = tmp_path_factory.mktemp("lighttpd")
+    with (
+        serve(make_app(storage, offload=XSendfile())) as app_url,
+        run_lighttpd(program, directory, app_url, served_root) as url,
+    ):
+        yield url
+
+
+class TestLighttpd:
+    """``X-Sendfile``."""
+
+    def test_lighttpd_sends_the_bytes(self, lighttpd_url: str) -> None:
+        answer = httpx.get(f"{lighttpd_url}/files/{quote(NAME)}")
+
+        assert answer.content == CONTENT
+        assert "x-sendfile" not in answer.headers
+        assert answer.headers["content-length"] == str(len(CONTENT))
+        assert answer.headers["cache-control"] == "max-age=60"
+
+    def test_lighttpd_answers_ranges_and_conditions(self, lighttpd_url: str) -> None:
+        url = f"{lighttpd_url}/files/{quote(NAME)}"
+        etag = httpx.head(url).headers["etag"]
+
+        part = httpx.get(url, headers={"Range": "bytes=1000-1999"})
+        assert part.status_code == 206
+        assert part.content == CONTENT[1000:2000]
+        assert part.headers["content-range"] == f"bytes 1000-1999/{len(CONTENT)}"
+        assert httpx.get(url, headers={"If-None-Match": etag}).status_code == 304
+
+    def test_the_app_says_how_a_file_is_shown(self, lighttpd_url: str) -> None:
+        shown = httpx.get(f"{lighttpd_url}/files/file.txt")
+        html = httpx.get(f"{lighttpd_url}/files/page.html?download=0")
+
+        assert shown.headers["content-type"] == "text/plain"
+        assert shown.headers["x-content-type-options"] == "nosniff"
+        assert shown.headers["content-security-policy"] == "sandbox; default-src 'none'"
+        assert html.headers["content-type"] == "application/octet-stream"
+        assert html.headers["content-disposition"].startswith("attachment")
+
+    def test_a_missing_file_is_said_by_the_app(self, lighttpd_url: str) -> None:
+        answer = httpx.get(f"{lighttpd_url}/files/nothing.txt")
+
+        assert answer.status_code == 404
+        assert answer.headers["content-type"] == "application/problem+json"
 
 
 class TestHeaders:
