@@ -1,7 +1,7 @@
 """Routes that answer the errors of storages as problems, whether or not the app has handlers."""
 
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeAlias
 
 from fastapi.routing import APIRoute
 from starlette.requests import Request
@@ -11,7 +11,9 @@ from starlette.types import Scope
 from fastapi_async_storages.exceptions import StorageError
 from fastapi_async_storages.http.problems import problem_response
 
-__all__ = ["ProblemRoute", "app_handles"]
+__all__ = ["ProblemRoute", "answer_problems", "app_handles"]
+
+Handler: TypeAlias = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class ProblemRoute(APIRoute):
@@ -21,19 +23,27 @@ class ProblemRoute(APIRoute):
     a missing file.
     """
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    def get_route_handler(self) -> Handler:
         """Return FastAPI's handler with the errors answered."""
-        handle = super().get_route_handler()
+        return answer_problems(super().get_route_handler())
 
-        async def handle_with_problems(request: Request) -> Response:
-            try:
-                return await handle(request)
-            except StorageError as error:
-                if app_handles(error, request.scope):
-                    raise
-                return problem_response(error, method=request.method)
 
-        return handle_with_problems
+def answer_problems(handle: Handler) -> Handler:
+    """Return a handler that answers each :class:`StorageError`, unless the app does that itself.
+
+    Args:
+        handle: The handler of a route.
+    """
+
+    async def handle_with_problems(request: Request) -> Response:
+        try:
+            return await handle(request)
+        except StorageError as error:
+            if app_handles(error, request.scope):
+                raise
+            return problem_response(error, method=request.method)
+
+    return handle_with_problems
 
 
 def app_handles(error: StorageError, scope: Scope) -> bool:

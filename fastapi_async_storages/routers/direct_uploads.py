@@ -15,6 +15,7 @@ from fastapi_async_storages.files import StorageFile
 from fastapi_async_storages.http.injection import inject
 from fastapi_async_storages.http.problems import problem_responses
 from fastapi_async_storages.presigned import PresignedForm
+from fastapi_async_storages.routers.json_routes import JsonRoute
 from fastapi_async_storages.routers.upload_schemas import (
     AnnouncedFile,
     BodyUpload,
@@ -66,12 +67,15 @@ class DirectRoutes:
         get_storage = named_storage(self.storage_name)
         get_office = self._make_office_dependency(get_storage)
         guard = [Depends(self.check_access)]
-        router.post(
+        router.add_api_route(
             PATH,
+            self._make_announce(get_storage, get_office),
+            methods=["POST"],
+            route_class_override=JsonRoute,
             summary="Announce an upload",
-            responses=problem_responses(400, 403, 413, 415, 422, 502, 503),
+            responses=problem_responses(400, 403, 408, 413, 415, 422, 502, 503),
             dependencies=guard,
-        )(self._make_announce(get_storage, get_office))
+        )
         router.put(
             PATH,
             status_code=204,
@@ -79,20 +83,26 @@ class DirectRoutes:
             responses=problem_responses(400, 403, 408, 410, 413, 415, 422, 502, 503),
             openapi_extra={"requestBody": _BODY},
         )(self._make_receive(get_storage))
-        router.post(
+        router.add_api_route(
             f"{PATH}/complete",
+            self._make_complete(get_storage, get_office),
+            methods=["POST"],
+            route_class_override=JsonRoute,
             status_code=201,
             summary="Verify an upload and keep it",
-            responses=problem_responses(400, 403, 404, 410, 412, 413, 415, 422, 502, 503),
+            responses=problem_responses(400, 403, 404, 408, 410, 412, 413, 415, 422, 502, 503),
             dependencies=guard,
-        )(self._make_complete(get_storage, get_office))
-        router.post(
+        )
+        router.add_api_route(
             f"{PATH}/abort",
+            self._make_abort(get_storage, get_office),
+            methods=["POST"],
+            route_class_override=JsonRoute,
             status_code=204,
             summary="Throw an upload away",
-            responses=problem_responses(400, 403, 410, 422, 502, 503),
+            responses=problem_responses(400, 403, 408, 410, 413, 422, 502, 503),
             dependencies=guard,
-        )(self._make_abort(get_storage, get_office))
+        )
 
     def _make_office_dependency(self, get_storage: Dependency) -> Dependency:
         async def get_office(

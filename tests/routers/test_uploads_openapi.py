@@ -74,10 +74,10 @@ async def test_each_way_to_send_a_file_has_a_model() -> None:
 async def test_each_refusal_is_there_as_a_problem() -> None:
     operations = list_operations(await get_schema(form=True, delete=lambda: True))
     expected = {
-        ("POST", "/uploads/direct"): "200 400 403 413 415 422 502 503",
+        ("POST", "/uploads/direct"): "200 400 403 408 413 415 422 502 503",
         ("PUT", "/uploads/direct"): "204 400 403 408 410 413 415 422 502 503",
-        ("POST", "/uploads/direct/complete"): "201 400 403 404 410 412 413 415 422 502 503",
-        ("POST", "/uploads/direct/abort"): "204 400 403 410 422 502 503",
+        ("POST", "/uploads/direct/complete"): "201 400 403 404 408 410 412 413 415 422 502 503",
+        ("POST", "/uploads/direct/abort"): "204 400 403 408 410 413 422 502 503",
         ("POST", "/uploads/"): "201 400 403 408 413 415 422 502 503",
         ("DELETE", "/uploads/{name}"): "204 403 404 422 502 503",
     }

@@ -79,7 +79,7 @@ async def test_the_office_of_these_tests_is_that_of_the_router(front_end: FrontE
     assert answer.status_code == 201
 
 
-@pytest.mark.parametrize("forged", ["", "x", "x.y", "\0", "日本", "\udc80", "." * 100_000])
+@pytest.mark.parametrize("forged", ["", "x", "x.y", "\0", "日本", "\udc80", "." * 60_000])
 async def test_a_forged_ticket(front_end: FrontEnd, storage: Storage, forged: str) -> None:
     await send_one(front_end)
     for path in ("/direct/complete", "/direct/abort"):
