@@ -195,10 +195,16 @@ def choose_filename(name: str, filename: str | None) -> str | None:
         name: Name of the file in the storage.
         filename: The name in the URL, which nobody signed.
     """
-    cleaned = clean_filename(filename)
-    if cleaned is None:
+    # Firefox and Windows drop dots and blanks at the end: "setup.exe." is saved as "setup.exe".
+    cleaned = (clean_filename(filename) or "").rstrip(". ")
+    if not cleaned:
         return None
-    wanted = PurePosixPath(cleaned).suffix.lower(), guess_media_type(cleaned)
-    actual = PurePosixPath(name).suffix.lower(), guess_media_type(name)
+    wanted = _get_suffix(cleaned), guess_media_type(cleaned)
+    actual = _get_suffix(name.rpartition("/")[2]), guess_media_type(name)
     same = wanted[0] == actual[0] or (wanted[1] is not None and wanted[1] == actual[1])
     return cleaned if same else None
+
+
+def _get_suffix(filename: str) -> str:
+    # With a letter before it, since ".bat" alone is all stem to pathlib, and a program to Windows.
+    return PurePosixPath(f"x{filename}").suffix.lower()

@@ -92,7 +92,7 @@ class DirectUploads:
         self._cache_control = cache_control
         self._expires_in = expires_in
         self._multipart_threshold = parse_size(multipart_threshold)
-        if self._prefix.startswith(PENDING_PREFIX):
+        if self._prefix.casefold().startswith(PENDING_PREFIX):
             raise ConfigurationError(
                 f"prefix={prefix!r}: {PENDING_PREFIX!r} is for uploads that are not verified yet."
             )

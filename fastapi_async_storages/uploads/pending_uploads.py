@@ -32,8 +32,10 @@ def is_pending(name: str) -> bool:
     Args:
         name: Name of a file, in its safe form.
     """
-    unique = name.removeprefix(PENDING_PREFIX)
-    return unique != name and not set("/.") & set(unique) and is_unique_name(unique)
+    # Some file systems take names for the same that differ in case only.
+    folded = name.casefold()
+    unique = folded.removeprefix(PENDING_PREFIX)
+    return unique != folded and not set("/.") & set(unique) and is_unique_name(unique)
 
 
 async def sweep_pending(storage: Storage, *, older_than: timedelta = timedelta(days=1)) -> int:

@@ -206,6 +206,20 @@ async def test_an_unsigned_name_cannot_make_a_program_of_a_text(wanted: str, sav
     assert parse_disposition(answer.headers["content-disposition"])[1] == saved
 
 
+@pytest.mark.parametrize(
+    "wanted", ["setup.exe", "setup.exe.", "setup.exe. .", "setup.exe\u202e.", ".bat", "a/.bat."]
+)
+async def test_an_unsigned_name_cannot_make_a_program_of_a_file_without_extension(
+    wanted: str,
+) -> None:
+    storage = MemoryStorage()
+    await storage.upload(b"MZ", "file")
+
+    answer = await get(storage, f"file?filename={quote(wanted)}")
+
+    assert parse_disposition(answer.headers["content-disposition"])[1] == "file"
+
+
 async def test_a_name_alone_means_saving() -> None:
     storage = MemoryStorage()
     await storage.upload(b"text", "file.txt")

@@ -233,6 +233,7 @@ def ask_for_file(file: StorageFile) -> bool:
         ({"multipart_threshold": "lots"}, "is no size"),
         ({"prefix": "pending"}, "not verified yet"),
         ({"prefix": "pending/mine"}, "not verified yet"),
+        ({"prefix": "Pending"}, "not verified yet"),
     ],
 )
 def test_what_cannot_work_is_told_at_once(options: dict[str, Any], message: str) -> None:
