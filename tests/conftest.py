@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 
 from tests.blocking import forbid_blocking
+from tests.leaks import LeakWatch
 from tests.servers.postgresql import find_binaries, run_postgresql
 from tests.servers.s3 import S3Server, run_s3_server
 
@@ -31,9 +32,24 @@ def our_code_never_blocks_the_loop() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def s3_server() -> Iterator[S3Server]:
+def leak_watch() -> Iterator[LeakWatch]:
+    """What looks for secrets in all that is logged and raised."""
+    watch = LeakWatch()
+    with watch.watching():
+        yield watch
+
+
+@pytest.fixture(autouse=True)
+def nothing_secret_is_logged_or_raised(leak_watch: LeakWatch) -> Iterator[None]:
+    yield
+    assert leak_watch.take() == []
+
+
+@pytest.fixture(scope="session")
+def s3_server(leak_watch: LeakWatch) -> Iterator[S3Server]:
     """A running S3 server. Leave it running: a test of an outage starts a SeaweedFS of its own."""
     with run_s3_server() as server:
+        leak_watch.secrets.add(server.secret_key)
         yield server
 
 
