@@ -31,7 +31,7 @@ from fastapi_async_storages.storage import FileReader
 if TYPE_CHECKING:
     from aiobotocore.response import StreamingBody
 
-__all__ = ["AiobotocoreEngine"]
+__all__ = ["READ_SIZE", "AiobotocoreEngine", "to_conditions"]
 
 READ_SIZE = 256 * 1024
 """Most bytes of a chunk that a reader yields; aiohttp itself holds up to 128 KiB of a body."""
@@ -41,7 +41,7 @@ DELETE_BATCH_SIZE = 1000
 
 
 class AiobotocoreEngine:
-    """What a storage asks of a bucket; another engine would have the same methods.
+    """What a storage asks of a bucket; another engine inherits what it does not do better.
 
     Args:
         bucket: The bucket, with its client.
@@ -100,7 +100,7 @@ class AiobotocoreEngine:
         self, name: str, byte_range: ByteRange | None, preconditions: Preconditions
     ) -> AsyncIterator[FileReader]:
         """Open a file for reading."""
-        request = {**self._bucket.locate(name), **_to_conditions(preconditions)}
+        request = {**self._bucket.locate(name), **to_conditions(preconditions)}
         if byte_range is not None:
             request["Range"] = str(byte_range)
         try:
@@ -209,7 +209,7 @@ class AiobotocoreEngine:
         return int(length)
 
 
-def _to_conditions(preconditions: Preconditions) -> dict[str, Any]:
+def to_conditions(preconditions: Preconditions) -> dict[str, Any]:
     """Return the preconditions that S3 can check, which saves the body of a 304 or 412.
 
     S3 takes one entity tag, and knows neither lists nor ``*`` nor weak tags.

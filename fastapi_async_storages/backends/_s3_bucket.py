@@ -83,10 +83,10 @@ class Bucket:
             with self.translate_errors(name):
                 return await self.client.head_object(**self.locate(name), **conditions)
         except NotFoundError:
-            await self._confirm()
+            await self.confirm()
             raise
 
-    async def _confirm(self) -> None:
+    async def confirm(self) -> None:
         """After a HEAD said "not found": find out, once, whether it is the bucket that is missing.
 
         Otherwise ``exists`` would answer ``False`` for every file of a misspelled bucket.

@@ -2,7 +2,9 @@
 
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self, TypeAlias
+
+from aiobotocore.session import AioSession
 
 from fastapi_async_storages.backends._s3_aiobotocore import AiobotocoreEngine
 from fastapi_async_storages.backends._s3_bucket import Bucket
@@ -11,7 +13,10 @@ from fastapi_async_storages.backends._s3_errors import translate_errors
 from fastapi_async_storages.backends._s3_uploads import S3PresignedUploads
 from fastapi_async_storages.backends._s3_urls import ObjectUrls
 
-__all__ = ["Connection"]
+__all__ = ["Connection", "Engine"]
+
+Engine: TypeAlias = Literal["aiobotocore", "obstore"]
+"""What moves the bytes."""
 
 
 class Connection:
@@ -34,6 +39,7 @@ class Connection:
         acl: Canned ACL of what clients have uploaded, once it is published.
         part_size: Bytes of a part that a client uploads.
         max_concurrency: How many requests one call makes at a time.
+        engine: What moves the bytes.
     """
 
     engine: AiobotocoreEngine
@@ -52,6 +58,7 @@ class Connection:
         acl: str | None,
         part_size: int,
         max_concurrency: int,
+        engine: Engine,
     ) -> None:
         self._config = config
         self._bucket_name = bucket_name
@@ -62,6 +69,7 @@ class Connection:
         self._acl = acl
         self._part_size = part_size
         self._max_concurrency = max_concurrency
+        self._engine_name = engine
         self._opened = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -83,7 +91,7 @@ class Connection:
                 Bucket(client, self._bucket_name, prefix=self._prefix, storage=self._storage)
                 for client in (client, signing_client, url_client)
             )
-            self.engine = AiobotocoreEngine(bucket, max_concurrency=self._max_concurrency)
+            self.engine = await self._open_engine(bucket, session)
             self.urls = ObjectUrls(url_bucket, session)
             self.uploads = S3PresignedUploads(
                 bucket,
@@ -104,3 +112,13 @@ class Connection:
     ) -> None:
         """Close the clients with their connections."""
         await self._opened.aclose()
+
+    async def _open_engine(self, bucket: Bucket, session: AioSession) -> AiobotocoreEngine:
+        if self._engine_name == "aiobotocore":
+            return AiobotocoreEngine(bucket, max_concurrency=self._max_concurrency)
+        # They need an extra of their own.
+        from fastapi_async_storages.backends._s3_obstore import ObstoreEngine  # noqa: PLC0415
+        from fastapi_async_storages.backends._s3_obstore_store import open_store  # noqa: PLC0415
+
+        store = await open_store(bucket, session)
+        return ObstoreEngine(bucket, store, max_concurrency=self._max_concurrency)

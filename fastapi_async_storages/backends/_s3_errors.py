@@ -28,7 +28,13 @@ from fastapi_async_storages.exceptions import (
     StorageError,
 )
 
-__all__ = ["ConflictError", "error_of_code", "translate_errors"]
+__all__ = [
+    "ConflictError",
+    "error_of_answer",
+    "error_of_code",
+    "to_message",
+    "translate_errors",
+]
 
 
 class ConflictError(BackendUnavailableError):
@@ -137,7 +143,7 @@ def translate_errors(storage: str, name: str | None = None) -> Iterator[None]:
     try:
         yield
     except sdk.ClientError as error:
-        translated = _translate_answer(error.response, storage, name)
+        translated = error_of_answer(error.response, storage, name)
     except (sdk.BotoCoreError, ResponseParserError, aiohttp.ClientError, TimeoutError) as error:
         translated = _translate_failure(error, storage, name)
     else:
@@ -148,16 +154,17 @@ def translate_errors(storage: str, name: str | None = None) -> Iterator[None]:
 def error_of_code(code: str, storage: str, name: str) -> StorageError:
     """Return the error of one file in an answer about many (``DeleteObjects``)."""
     kind, reason = _ERRORS_BY_CODE.get(code, _UNKNOWN)
-    return kind(_message(storage, name, reason, code), storage=storage, name=name)
+    return kind(to_message(storage, name, reason, code), storage=storage, name=name)
 
 
-def _translate_answer(answer: Mapping[str, Any], storage: str, name: str | None) -> StorageError:
+def error_of_answer(answer: Mapping[str, Any], storage: str, name: str | None) -> StorageError:
+    """Return the error that an answer of the server means, as the SDK parses answers."""
     details = answer.get("Error", {})
     metadata = answer.get("ResponseMetadata", {})
     code, status = str(details.get("Code", "")), metadata.get("HTTPStatusCode", 0)
     kind, reason = _ERRORS_BY_CODE.get(code) or _ERRORS_BY_STATUS.get(status) or _UNKNOWN
     label = code if code == str(status) else f"{status} {code}"
-    message = _message(storage, name, reason, label)
+    message = to_message(storage, name, reason, label)
     headers = metadata.get("HTTPHeaders", {})
     if kind is NotModifiedError:
         return NotModifiedError(
@@ -180,11 +187,12 @@ def _translate_failure(error: Exception, storage: str, name: str | None) -> Stor
         (kind, reason) for base, kind, reason in _ERRORS_BY_TYPE if isinstance(error, base)
     )
     return kind(
-        _message(storage, name, reason, _describe_failure(error)), storage=storage, name=name
+        to_message(storage, name, reason, _describe_failure(error)), storage=storage, name=name
     )
 
 
-def _message(storage: str, name: str | None, reason: str, detail: str) -> str:
+def to_message(storage: str, name: str | None, reason: str, detail: str) -> str:
+    """Say what is wrong with a storage or a file, and where that was found out."""
     subject = storage if name is None else f"{name!a} in {storage}"
     return f"{subject}: {reason} ({detail})."
 

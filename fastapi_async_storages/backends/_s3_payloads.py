@@ -44,9 +44,14 @@ class HashedBody(io.BytesIO):
     _on_read: Callable[[], None] | None = None
 
     @property
+    def size(self) -> int:
+        """How many bytes the body has."""
+        return self.getbuffer().nbytes
+
+    @property
     def is_small(self) -> bool:
         """Whether the body has at most :data:`SMALL_BODY_SIZE` bytes."""
-        return self.getbuffer().nbytes <= SMALL_BODY_SIZE
+        return self.size <= SMALL_BODY_SIZE
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Read some bytes, as the SDK does when the server has taken those before."""

@@ -42,6 +42,11 @@ class Credentials(Protocol):
 class UrlSigner:
     """Presigns URLs of one bucket at one endpoint.
 
+    Attributes:
+        base_url: What stands in front of the key in a URL.
+        region: Region that is signed for.
+        service: Service that is signed for.
+
     Args:
         base_url: What stands in front of the key in a URL.
         region: Region that is signed for.
@@ -49,6 +54,7 @@ class UrlSigner:
     """
 
     def __init__(self, base_url: str, *, region: str, service: str = "s3") -> None:
+        self.base_url, self.region, self.service = base_url, region, service
         parts = urlsplit(base_url)
         self._origin = f"{parts.scheme}://{parts.netloc}"
         self._path = parts.path

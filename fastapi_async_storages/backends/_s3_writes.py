@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import count
-from typing import Any
+from typing import Any, TypeAlias
 
 from fastapi_async_storages.backends._s3_bucket import Bucket
 from fastapi_async_storages.backends._s3_concurrency import Job, run_bounded
@@ -26,7 +26,19 @@ from fastapi_async_storages.exceptions import (
 )
 from fastapi_async_storages.info import check_metadata
 
-__all__ = ["CREATE_ONLY", "add_write_token", "create", "has_write_token", "put", "put_parts"]
+__all__ = [
+    "CREATE_ONLY",
+    "Write",
+    "add_write_token",
+    "create",
+    "has_write_token",
+    "put",
+    "put_parts",
+    "write_checked",
+]
+
+Write: TypeAlias = Callable[[ObjectAttributes, Mapping[str, Any]], Awaitable[None]]
+"""Sends one request that stores a file with these attributes, if these conditions hold."""
 
 CREATE_ONLY: Mapping[str, Any] = {"IfNoneMatch": "*"}
 """The condition of a write that must not replace anything (RFC 9110 section 13.1.2)."""
@@ -50,8 +62,6 @@ async def put(
         attributes: What is stored beside them; the checksum is added.
         overwrite: ``False`` stores it only if the name is free.
     """
-    await body.hash()
-    attributes = _add_checksum(attributes, body)
 
     async def write(attributes: ObjectAttributes, conditions: Mapping[str, Any]) -> None:
         request = {**bucket.locate(name), **to_headers(attributes), **conditions}
@@ -62,6 +72,31 @@ async def put(
             async with bucket.sending(body, name):
                 await bucket.client.put_object(**request, Body=body)
 
+    await write_checked(bucket, name, body, attributes, write, overwrite=overwrite)
+
+
+async def write_checked(
+    bucket: Bucket,
+    name: str,
+    body: HashedBody,
+    attributes: ObjectAttributes,
+    write: Write,
+    *,
+    overwrite: bool,
+) -> None:
+    """Store a file in one request, with its checksum.
+
+    Args:
+        bucket: Where to.
+        name: Name of the file.
+        body: All of its bytes.
+        attributes: What is stored beside them; the checksum is added, unless they have it.
+        write: Sends the request.
+        overwrite: ``False`` stores it only if the name is free.
+    """
+    if "checksum" not in attributes.metadata:
+        await body.hash()
+        attributes = _add_checksum(attributes, body)
     if overwrite:
         await write(attributes, {})
     else:

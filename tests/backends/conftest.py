@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 MakeS3Storage: TypeAlias = Callable[..., S3Storage]
 
+ENGINES = ("aiobotocore", "obstore")
+
 
 @pytest.fixture(autouse=True)
 def no_aws_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,7 +39,13 @@ def prefix() -> str:
 
 
 @pytest.fixture
-def make_s3_storage(s3_server: S3Server, prefix: str) -> MakeS3Storage:
+def engine() -> str:
+    """The transfer engine; modules about what both do have a fixture with :data:`ENGINES`."""
+    return ENGINES[0]
+
+
+@pytest.fixture
+def make_s3_storage(s3_server: S3Server, prefix: str, engine: str) -> MakeS3Storage:
     """Make storages in the folder of the test; options replace the defaults."""
 
     def make(bucket_name: str = s3_server.bucket, **options: Any) -> S3Storage:
@@ -48,6 +56,7 @@ def make_s3_storage(s3_server: S3Server, prefix: str) -> MakeS3Storage:
                 "aws_access_key_id": s3_server.access_key,
                 "aws_secret_access_key": s3_server.secret_key,
                 "prefix": prefix,
+                "engine": engine,
                 **options,
             },
         )

@@ -29,6 +29,16 @@ class TestS3Storage(StorageContract):
         return make_s3_storage(part_size=MIN_PART_SIZE)
 
 
+class TestS3StorageOnObstore(StorageContract):
+    @pytest.fixture
+    def engine(self) -> str:
+        return "obstore"
+
+    @pytest.fixture
+    def storage(self, make_s3_storage: MakeS3Storage) -> S3Storage:
+        return make_s3_storage(part_size=MIN_PART_SIZE)
+
+
 @pytest.mark.anyio
 async def test_check_storage_runs_the_same_checks() -> None:
     await check_storage(MemoryStorage())

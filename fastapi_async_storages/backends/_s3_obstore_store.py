@@ -1,0 +1,186 @@
+"""obstore's client for a bucket, made of what the SDK has resolved.
+
+The SDK says where the bucket is and who asks: endpoint, region, addressing style and credentials
+mean the same with either engine. What obstore cannot do as configured is refused.
+"""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio.to_thread
+from aiobotocore.config import AioConfig
+from aiobotocore.session import AioSession
+
+from fastapi_async_storages.backends._s3_bucket import Bucket
+from fastapi_async_storages.backends._s3_presigning import SAMPLE_KEY, UrlSigner
+from fastapi_async_storages.exceptions import ConfigurationError, MissingDependencyError
+
+try:
+    import obstore
+    from obstore.store import S3Store
+except ModuleNotFoundError:
+    raise MissingDependencyError(
+        "engine='obstore' needs the extra 'fast': pip install 'fastapi-async-storages[fast]'"
+    ) from None
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, S3Config, S3Credential
+
+__all__ = ["check_options", "open_store"]
+
+# Of the SDK's options, those that obstore has nothing like, with their defaults.
+_UNSUPPORTED = ("client_cert", "connector_args", "proxies_config", "tcp_keepalive")
+
+_CREDENTIALS_REUSED = timedelta(minutes=1)
+"""How long credentials are used before the SDK is asked again, which is cheap: it fetches temporary
+ones anew 10 minutes or more before they expire."""
+
+_MIN_TTL = timedelta(minutes=5)
+"""obstore asks for credentials again that expire within this time.
+
+Source: ``TokenCache`` of obstore 0.12.
+"""
+
+_FOREVER = timedelta(days=365)
+"""obstore's limit for a whole request, which would cut long downloads; 30 seconds by default."""
+
+
+def check_options(config: AioConfig, *, acl: str | None) -> None:
+    """Refuse what obstore would ignore.
+
+    Args:
+        config: The options of the SDK.
+        acl: Canned ACL of what is stored.
+
+    Raises:
+        ConfigurationError: When there is something.
+    """
+    if acl is not None:
+        raise ConfigurationError(
+            "engine='obstore' cannot set an ACL: leave default_acl out, or use"
+            " engine='aiobotocore'."
+        )
+    options: Any = config  # The stubs know few attributes.
+    defaults = AioConfig()
+    refused = [
+        f"client_config[{name!r}]"
+        for name in _UNSUPPORTED
+        if getattr(options, name) != getattr(defaults, name)
+    ]
+    if options.retries["mode"] == "adaptive":
+        refused.append("the retry mode 'adaptive'")
+    if refused:
+        raise ConfigurationError(
+            f"engine='obstore' does not know {', '.join(refused)}; use engine='aiobotocore'."
+        )
+
+
+async def open_store(bucket: Bucket, session: AioSession) -> S3Store:
+    """Return obstore's client for a bucket. Nobody has to close it.
+
+    Args:
+        bucket: The bucket, with the SDK's client.
+        session: Where the credentials are from.
+
+    Raises:
+        ConfigurationError: When only the SDK can sign requests to this kind of bucket.
+    """
+    with bucket.translate_errors():
+        sample = await bucket.client.generate_presigned_url(
+            "get_object", Params={"Bucket": bucket.name, "Key": SAMPLE_KEY}, ExpiresIn=1
+        )
+    place = UrlSigner.from_sample(sample)
+    if place is None or place.service != "s3":
+        raise ConfigurationError(
+            f"engine='obstore' does not know the kind of bucket that {bucket.storage} is in; use"
+            " engine='aiobotocore'.",
+            storage=bucket.storage,
+        )
+    sdk_config: Any = bucket.client.meta.config
+    config: S3Config = {
+        "bucket": bucket.name,
+        # With the bucket, as the SDK has put it there: "virtual hosted" means that it is in.
+        "endpoint": place.base_url.rstrip("/"),
+        "virtual_hosted_style_request": True,
+        "region": place.region,
+        # Else a single file would be deleted by a request for many, whose answer is 200 even when
+        # it was refused.
+        "disable_bulk_delete": True,
+        "unsigned_payload": (sdk_config.s3 or {}).get("payload_signing_enabled") is False,
+    }
+    if sdk_config.request_checksum_calculation == "when_supported":
+        # The SDK sends a CRC, which obstore cannot; this is the other one that S3 takes. It is that
+        # of the signature: nothing is computed twice.
+        config["checksum_algorithm"] = "SHA256"
+    bundle = session.get_config_variable("ca_bundle")
+    # The root certificates are parsed, which takes 20 ms.
+    return await anyio.to_thread.run_sync(
+        partial(
+            _create_store,
+            config,
+            _to_client_options(sdk_config, place.base_url),
+            max_retries=_to_attempts(sdk_config) - 1,
+            get_credentials=partial(_get_credentials, session),
+            ca_bundle=bundle,
+        )
+    )
+
+
+def _create_store(
+    config: "S3Config",
+    client_options: "ClientConfig",
+    *,
+    max_retries: int,
+    get_credentials: Callable[[], Awaitable["S3Credential"]],
+    ca_bundle: str | None,
+) -> S3Store:
+    if ca_bundle:
+        client_options["root_certificate"] = Path(ca_bundle).read_bytes()
+    return S3Store(
+        config=config,
+        client_options=client_options,
+        retry_config={"max_retries": max_retries},
+        credential_provider=get_credentials,  # type: ignore[arg-type]  # Any awaitable will do.
+    )
+
+
+def _to_client_options(sdk_config: Any, base_url: str) -> "ClientConfig":
+    agent = [sdk_config._supplied_user_agent or f"obstore/{obstore.__version__}"]
+    if sdk_config.user_agent_extra:
+        agent.append(sdk_config.user_agent_extra)
+    options: ClientConfig = {
+        "allow_http": base_url.startswith("http:"),
+        "timeout": _FOREVER,
+        "pool_max_idle_per_host": str(sdk_config.max_pool_connections),
+        "user_agent": " ".join(agent),
+    }
+    if sdk_config.connect_timeout is not None:
+        options["connect_timeout"] = timedelta(seconds=sdk_config.connect_timeout)
+    if sdk_config.read_timeout is not None:
+        options["read_timeout"] = timedelta(seconds=sdk_config.read_timeout)
+    scheme = base_url.partition(":")[0]
+    if proxy := (sdk_config.proxies or {}).get(scheme):
+        options["proxy_url"] = proxy if "://" in proxy else f"http://{proxy}"
+    return options
+
+
+def _to_attempts(sdk_config: Any) -> int:
+    """Return how often a request is sent at most."""
+    retries = sdk_config.retries or {}
+    if "max_attempts" in retries:
+        return int(retries["max_attempts"]) + 1
+    return int(retries.get("total_max_attempts", 1))
+
+
+async def _get_credentials(session: AioSession) -> "S3Credential":
+    credentials: Any = await session.get_credentials()
+    frozen = await credentials.get_frozen_credentials()
+    return {
+        "access_key_id": frozen.access_key,
+        "secret_access_key": frozen.secret_key,
+        "token": frozen.token,
+        "expires_at": datetime.now(UTC) + _MIN_TTL + _CREDENTIALS_REUSED,
+    }
