@@ -102,7 +102,7 @@ async def test_what_cannot_be_deleted_is_told_after_all_else_is_gone() -> None:
         ("pending/", False),
         ("pending", False),
         (f"pending/{UUID(int=0)}", False),
-        (f"PENDING/{unique_name()}", False),
+        (f"PENDING/{unique_name()}".upper(), True),
         (f"pending/{unique_name()}/x", False),
     ],
 )
