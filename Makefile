@@ -14,7 +14,7 @@ PYTHON_VERSION := $(shell $(PYTHON) -c 'import sys; v = sys.version_info; \
 CREATED = $(VENV)/.created-$(PYTHON_VERSION)
 INSTALLED = $(VENV)/.installed
 
-.PHONY: help run run-s3 test soak check lint format types imports docs build-check audit lock clean
+.PHONY: help run run-s3 test soak bench bench-full check lint format types imports docs build-check audit lock clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -31,6 +31,12 @@ test: $(INSTALLED) ## run the whole test suite
 
 soak: $(INSTALLED) ## 20,000 mixed requests on each backend; nothing may grow (about 30 minutes)
 	$(BIN)/python -m benchmarks.soak $(ARGS)
+
+bench: $(INSTALLED) ## compare with other libraries, the quick form: benchmarks/RESULTS.md (5 minutes)
+	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-full: $(INSTALLED) ## the same with larger files and more rounds (about an hour)
+	$(BIN)/python -m benchmarks --full $(ARGS)
 
 check: lint types imports docs build-check test ## everything that CI checks
 

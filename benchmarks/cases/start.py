@@ -1,0 +1,82 @@
+"""What a process pays before its first request: the import, and the opening of the storage."""
+
+import asyncio
+import json
+import os
+
+from benchmarks.case import Case, Column, Goal, Scale, Values
+from benchmarks.servers import Target
+
+MODULES = {
+    "memory": "fastapi_async_storages",
+    "aiobotocore": "fastapi_async_storages.backends.s3",
+    "older": "async_storages",
+    "fastapi-storages": "fastapi_storages",
+    "sqlalchemy-file": "sqlalchemy_file",
+    "advanced-alchemy": "advanced_alchemy.types.file_object",
+}
+
+PROGRAM = """
+import fastapi, json, sys, time
+started = time.perf_counter()
+__import__(sys.argv[1])
+values = {"import": time.perf_counter() - started}
+if sys.argv[1] == "fastapi_async_storages.backends.s3":
+    import asyncio
+    from fastapi_async_storages import S3Storage
+
+    async def open_storage():
+        ticks = [time.perf_counter()]
+
+        async def tick():
+            while True:
+                await asyncio.sleep(0.001)
+                ticks.append(time.perf_counter())
+
+        ticker = asyncio.create_task(tick())
+        storage = S3Storage("bench", endpoint_url="http://127.0.0.1:9",
+                            aws_access_key_id="a", aws_secret_access_key="b")
+        started = time.perf_counter()
+        async with storage:
+            values["open"] = time.perf_counter() - started
+        ticker.cancel()
+        values["lag"] = max(b - a for a, b in zip(ticks, ticks[1:])) - 0.001
+
+    asyncio.run(open_storage())
+print(json.dumps(values))
+"""
+
+
+async def measure(target: Target, scale: Scale) -> Values:
+    process = await asyncio.create_subprocess_exec(
+        target.interpreter,
+        "-c",
+        PROGRAM,
+        MODULES[target.name],
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, **target.environment},
+        cwd=target.directory,
+    )
+    output, _ = await process.communicate()
+    values: Values = json.loads(output)
+    return values
+
+
+CASES = [
+    Case(
+        "start",
+        "Import beside FastAPI alone, and the opening of a storage in the lifespan",
+        list(MODULES),
+        measure,
+        [
+            Column("import", "import ms", 1e3, 1),
+            Column("open", "open ms", 1e3, 1),
+            Column("lag", "lag max while opening ms", 1e3, 1),
+        ],
+        s3=None,
+        serve=False,
+        goals=[Goal("memory", "import", True, 0.030)],
+        note="`ours, memory` is the package without extras; `ours, aiobotocore` has the SDK as"
+        " well, whose model of S3 is loaded when the storage is opened.",
+    )
+]
