@@ -13,7 +13,8 @@ from fastapi_async_storages.integrations.sqlalchemy.columns import (
     connect,
     get_file_columns,
 )
-from fastapi_async_storages.integrations.sqlalchemy.transactions import TransactionFiles, get_files
+from fastapi_async_storages.integrations.sqlalchemy.sessions import get_files
+from fastapi_async_storages.integrations.sqlalchemy.transactions import TransactionFiles
 
 __all__ = ["before_execute"]
 

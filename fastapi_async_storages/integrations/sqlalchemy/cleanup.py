@@ -1,14 +1,24 @@
 """Deleting files that no row names, which must never fail what has succeeded already."""
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 
 from fastapi_async_storages.exceptions import InvalidNameError
 from fastapi_async_storages.files import StorageFile
+from fastapi_async_storages.integrations.sqlalchemy.column_types import Cleanup
 from fastapi_async_storages.integrations.sqlalchemy.names import FileNames
 from fastapi_async_storages.storage import Storage
 
 __all__ = ["clean_up"]
+
+TIME_LIMIT = 60
+"""Seconds that the clean-up of one transaction may take.
+
+Source: nginx waits as long for the next byte of an app's answer, if it is told nothing else
+(ngx_http_proxy_module, ``proxy_read_timeout``).
+"""
 
 _logger = logging.getLogger("fastapi_async_storages")
 
@@ -16,28 +26,46 @@ _logger = logging.getLogger("fastapi_async_storages")
 async def clean_up(names: FileNames) -> None:
     """Do to files what their columns say. Failures are logged: a sweep finds what is left.
 
+    Who has committed waits for this, and cannot be cancelled meanwhile. So it ends in time: what is
+    not done after :data:`TIME_LIMIT` is left to the sweep too.
+
     Args:
         names: The files, which no row names any more.
     """
-    for (storage, cleanup), group in names:
-        safe = sorted(name for name in group if _is_safe(storage, name))
-        if callable(cleanup):
-            for name in safe:
-                await _call(cleanup, StorageFile.from_stored(storage, name))
-        elif safe:
-            await _delete(storage, safe)
+    work = [_clean_up(storage, cleanup, group) for (storage, cleanup), group in names]
+    with suppress(TimeoutError):
+        async with asyncio.timeout(TIME_LIMIT):
+            # Side by side: of those that hang, none keeps the others from what they can do.
+            await asyncio.gather(*work)
 
 
-async def _call(cleanup: Callable[[StorageFile], Awaitable[None]], file: StorageFile) -> None:
-    try:
-        await cleanup(file)
-    except Exception:  # It is the app's own code, and the transaction stands.
-        _logger.warning("%r is left to the sweep: its clean-up failed.", file, exc_info=True)
+async def _clean_up(storage: Storage, cleanup: Cleanup, names: Iterable[str]) -> None:
+    safe = sorted(name for name in names if _is_safe(storage, name))
+    if callable(cleanup):
+        await _call(cleanup, [StorageFile.from_stored(storage, name) for name in safe])
+    elif safe:
+        await _delete(storage, safe)
 
 
-async def _delete(storage: Storage, names: list[str]) -> None:
+async def _call(
+    cleanup: Callable[[StorageFile], Awaitable[None]], files: Sequence[StorageFile]
+) -> None:
+    for index, file in enumerate(files):
+        try:
+            await cleanup(file)
+        except asyncio.CancelledError:
+            _log_late(file.storage, [file.name for file in files[index:]])
+            raise
+        except Exception:  # It is the app's own code, and the transaction stands.
+            _logger.warning("%r is left to the sweep: its clean-up failed.", file, exc_info=True)
+
+
+async def _delete(storage: Storage, names: Sequence[str]) -> None:
     try:
         failures = await storage.delete_many(names)
+    except asyncio.CancelledError:
+        _log_late(storage, names)
+        raise
     except Exception:  # The storage may be of the app too, and the transaction stands.
         _logger.warning(
             "%d files in %r are left to the sweep, such as %a.",
@@ -49,6 +77,17 @@ async def _delete(storage: Storage, names: list[str]) -> None:
         return
     for name, error in failures.items():
         _logger.warning("%a in %r is left to the sweep: %s", name, storage, error)
+
+
+def _log_late(storage: Storage, names: Sequence[str]) -> None:
+    _logger.warning(
+        "Up to %d files in %r are left to the sweep, such as %a: their clean-up takes longer than"
+        " %d seconds.",
+        len(names),
+        storage,
+        names[0],
+        TIME_LIMIT,
+    )
 
 
 def _is_safe(storage: Storage, name: str) -> bool:

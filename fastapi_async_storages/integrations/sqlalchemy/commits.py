@@ -1,6 +1,7 @@
-"""Finding out whether the COMMIT of a transaction took place, was refused, or nobody knows."""
+"""Finding out how a transaction ended: committed, rolled back, or nobody knows."""
 
 import enum
+import logging
 from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet, ref
@@ -15,9 +16,12 @@ from fastapi_async_storages.integrations.sqlalchemy.columns import (
     connect,
     find_columns,
 )
+from fastapi_async_storages.integrations.sqlalchemy.lookups import Holders
 from fastapi_async_storages.storage import Storage
 
 __all__ = ["CommitWatch", "Outcome"]
+
+_logger = logging.getLogger("fastapi_async_storages")
 
 
 class Outcome(enum.Enum):
@@ -42,6 +46,8 @@ class CommitWatch:
 
     Args:
         before_commit: Called once, right before the first COMMIT is sent. When it raises, none is.
+        after_rollback: Called with a connection on which a ROLLBACK was sent, as long as it can
+            tell what its rows are now.
 
     Attributes:
         holders: Columns in which rows may name the files of the transaction, each with the
@@ -50,14 +56,27 @@ class CommitWatch:
             telling: PostgreSQL answers the COMMIT of a failed one with a rollback, and no error.
     """
 
-    def __init__(self, before_commit: Callable[[], None]) -> None:
+    def __init__(
+        self, before_commit: Callable[[], None], after_rollback: Callable[[Connection], None]
+    ) -> None:
         self.holders: dict[FileColumn, Connection] = {}
         self.had_error = False
         self._before_commit = before_commit
+        self._after_rollback = after_rollback
         self._reached: set[tuple[registry, Storage]] = set()
         self._watched: set[Connection] = set()
         self._sent: set[Connection] = set()
         self._is_refused = False
+        self._seen: set[Connection] = set()
+
+    @property
+    def unseen(self) -> Holders:
+        """Those of :attr:`holders` that nobody looked into after a ROLLBACK on their connection."""
+        return {
+            column: connection
+            for column, connection in self.holders.items()
+            if connection not in self._seen
+        }
 
     def reach(self, session: Session, mapper: Mapper[Any], storage: Storage) -> None:
         """Connect to wherever a row may name a file of a storage, as long as that is possible.
@@ -89,6 +108,7 @@ class CommitWatch:
         if connection not in _listened:
             _listened.add(connection)
             event.listen(connection, "commit", _on_commit)
+            event.listen(connection, "rollback", _on_rollback)
         if connection.dialect not in _listened:
             _listened.add(connection.dialect)
             event.listen(connection.dialect, "handle_error", _on_error)
@@ -119,6 +139,23 @@ class CommitWatch:
                 raise
         self._sent.add(connection)
 
+    def _on_rollback(self, connection: Connection) -> None:
+        """Send the ROLLBACK, and look what it has undone before another one ends that look.
+
+        A connection of the pool, afterwards, may be long in coming when the app is busy.
+        """
+        if connection in self._sent and not self._is_refused:
+            return
+        try:
+            if _roll_back(connection):
+                self._after_rollback(connection)
+                self._seen.add(connection)
+        except Exception:
+            _logger.debug("Nobody could look what a ROLLBACK has undone", exc_info=True)
+        except BaseException as error:
+            connection.invalidate(error)  # What it was doing, nobody waits for.
+            raise
+
     def _on_error(self, context: ExceptionContext) -> None:
         connection = context.connection
         if connection is None or connection not in self._sent:
@@ -144,6 +181,11 @@ def _find_watch(connection: Connection | None) -> CommitWatch | None:
 def _on_commit(connection: Connection) -> None:
     if (watch := _find_watch(connection)) is not None:
         watch._on_commit(connection)
+
+
+def _on_rollback(connection: Connection) -> None:
+    if (watch := _find_watch(connection)) is not None:
+        watch._on_rollback(connection)
 
 
 def _on_error(context: ExceptionContext) -> None:

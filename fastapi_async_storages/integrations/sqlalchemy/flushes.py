@@ -18,11 +18,8 @@ from fastapi_async_storages.integrations.sqlalchemy.columns import (
 )
 from fastapi_async_storages.integrations.sqlalchemy.contents import Content, store_contents
 from fastapi_async_storages.integrations.sqlalchemy.records import learn
-from fastapi_async_storages.integrations.sqlalchemy.transactions import (
-    TransactionFiles,
-    find_files,
-    get_files,
-)
+from fastapi_async_storages.integrations.sqlalchemy.sessions import find_files, get_files
+from fastapi_async_storages.integrations.sqlalchemy.transactions import TransactionFiles
 from fastapi_async_storages.pending import PendingFile
 
 __all__ = ["after_flush", "before_delete", "before_flush"]

@@ -21,7 +21,8 @@ The order is: bytes durable, row committed, then what the row no longer names de
     looked up in all mapped columns of their storage. Those that no row holds are **unnamed**.
 5.  *End.* When the COMMIT was taken, the unnamed files are deleted. When none was sent, or the
     database refused it, the stored files are deleted, but for those that a last look finds in a
-    row. When nobody knows, no file is deleted: ``sweep`` settles it.
+    row: right after the ROLLBACK, on the connection that it was sent on, or else on a new one. When
+    nobody knows, or that look fails, no file is deleted: ``sweep`` settles it.
 
 This holds up the invariants:
 
@@ -30,14 +31,15 @@ This holds up the invariants:
   deleted before the end is known (5).
 - A stored file without a row is deleted. Whatever a transaction stores is in its set from the
   moment on in which it is stored (1); each end of a transaction, a close too, fires
-  ``after_transaction_end`` (5), unless the task is cancelled while the driver closes its
-  connection: then nothing is deleted. And a row that lets go releases (1, 2).
+  ``after_transaction_end`` (5), unless a cancellation cuts it short: then the close of the session
+  makes up for it, or the end of its next transaction. And a row that lets go releases (1, 2).
 
 What this cannot see, and leaves to the sweep:
 
 - Core statements on tables, upserts, ``bulk_save_objects`` and its kind, triggers, ``ON DELETE
   CASCADE`` in the database, and what listeners of ``before_insert`` or ``before_update`` assign;
-- sessions that are garbage-collected while open, and processes that are killed;
+- sessions that are garbage-collected while open (the log says so), and processes that are killed;
+- clean-ups that fail, or take longer than a minute;
 - of two sessions that replace the file of one row at once, the second one does not know the file of
   the first.
 
@@ -54,14 +56,14 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from sqlalchemy.orm import Mapper, Session
 
-from fastapi_async_storages.exceptions import ConfigurationError
 from fastapi_async_storages.integrations.sqlalchemy.bulk import before_execute
 from fastapi_async_storages.integrations.sqlalchemy.flushes import (
     after_flush,
     before_delete,
     before_flush,
 )
-from fastapi_async_storages.integrations.sqlalchemy.transactions import (
+from fastapi_async_storages.integrations.sqlalchemy.sessions import (
+    TrackedSession,
     end_transaction,
     mark_committed,
     note_undone,
@@ -81,18 +83,6 @@ _LISTENERS: dict[str, Any] = {
     "persistent_to_transient": note_undone,
     "after_transaction_end": end_transaction,
 }
-
-
-class _FileTracking(Session):
-    """What the sessions of tracked factories have in common."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if self.twophase:
-            raise ConfigurationError(
-                "track_files() does not support sessions with twophase=True: whether the second"
-                " phase of a COMMIT comes, and when, is not for the session to say."
-            )
 
 
 def track_files(factory: async_sessionmaker[SessionT]) -> async_sessionmaker[SessionT]:
@@ -115,8 +105,8 @@ def track_files(factory: async_sessionmaker[SessionT]) -> async_sessionmaker[Ses
         ConfigurationError: Whenever it makes a session that is to commit in two phases.
     """
     base: type[Session] = factory.kw.get("sync_session_class") or factory.class_.sync_session_class
-    if not issubclass(base, _FileTracking):
-        tracked = type(f"FileTracking{base.__name__}", (_FileTracking, base), {})
+    if not issubclass(base, TrackedSession):
+        tracked = type(f"FileTracking{base.__name__}", (TrackedSession, base), {})
         for name, listener in _LISTENERS.items():
             event.listen(tracked, name, listener)
         factory.configure(sync_session_class=tracked)

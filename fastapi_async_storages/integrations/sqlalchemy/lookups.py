@@ -44,8 +44,8 @@ def find_held(names: set[str], holders: Holders) -> set[str]:
 def reconnected(holders: Holders) -> Iterator[Holders]:
     """Give holders new connections, in place of those that a session has used and closed.
 
-    One that is open is the app's, which gave it to the session. It is used as it is: rows may be
-    in a transaction of the app's that goes on, and that no other connection sees.
+    One that can still be used is the app's, which gave it to the session. It is used as it is: rows
+    may be in a transaction of the app's that goes on, and that no other connection sees.
 
     Args:
         holders: The columns, with the old connections.
@@ -57,7 +57,7 @@ def reconnected(holders: Holders) -> Iterator[Holders]:
         usable: dict[Connection, Connection] = {}
         for old in set(holders.values()):
             usable[old] = old
-            if old.closed:
+            if old.closed or old.invalidated:
                 usable[old] = stack.enter_context(old.engine.connect())
                 usable[old].execution_options(**old.get_execution_options())
             elif not old.in_transaction():

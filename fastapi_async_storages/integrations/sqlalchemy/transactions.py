@@ -1,44 +1,28 @@
-"""What each transaction of a session has stored and let go of, and what becomes of it."""
+"""What a transaction has stored and let go of, and what becomes of it."""
 
 import asyncio
 import logging
 from typing import Any
 from weakref import WeakValueDictionary
 
-from sqlalchemy import inspect
-from sqlalchemy.orm import InstanceState, Session, SessionTransaction
-from sqlalchemy.util import await_only
+from sqlalchemy import Connection, inspect
+from sqlalchemy.orm import InstanceState
 from sqlalchemy.util.concurrency import greenlet_spawn
 
-from fastapi_async_storages.completion import complete
 from fastapi_async_storages.exceptions import NotFoundError
 from fastapi_async_storages.files import StorageFile
 from fastapi_async_storages.integrations.sqlalchemy.cleanup import clean_up
 from fastapi_async_storages.integrations.sqlalchemy.column_types import FileColumnType
-from fastapi_async_storages.integrations.sqlalchemy.columns import (
-    FileColumn,
-    get_file_columns,
-    is_same_place,
-)
+from fastapi_async_storages.integrations.sqlalchemy.columns import FileColumn, is_same_place
 from fastapi_async_storages.integrations.sqlalchemy.commits import CommitWatch, Outcome
 from fastapi_async_storages.integrations.sqlalchemy.lookups import Holders, find_held, reconnected
 from fastapi_async_storages.integrations.sqlalchemy.names import FileNames
 from fastapi_async_storages.pending import PendingFile
 from fastapi_async_storages.storage import Storage
 
-__all__ = [
-    "TransactionFiles",
-    "end_transaction",
-    "find_files",
-    "get_files",
-    "mark_committed",
-    "note_undone",
-    "start_transaction",
-]
+__all__ = ["TransactionFiles"]
 
-_KEY = "fastapi_async_storages.transactions"
-
-_ROLLBACK_LOOKUP_SECONDS = 10
+_LOOKUP_SECONDS = 10
 """How long the database may take to say whether rows are there that were rolled back."""
 
 _logger = logging.getLogger("fastapi_async_storages")
@@ -51,6 +35,7 @@ class TransactionFiles:
         parent: Those of the transaction around a SAVEPOINT; ``None`` for the outermost one.
 
     Attributes:
+        parent: Those of the transaction around it.
         watch: Tells how the outermost transaction ends. It is the keeper of the files that this
             one has stored.
         stored: Files that are there because of this transaction: its rollback deletes them.
@@ -64,15 +49,23 @@ class TransactionFiles:
     """
 
     def __init__(self, parent: "TransactionFiles | None") -> None:
+        self.parent = parent
         self.watch: CommitWatch = (
-            CommitWatch(self._find_unnamed) if parent is None else parent.watch
+            CommitWatch(self._find_unnamed, self._look_after_rollback)
+            if parent is None
+            else parent.watch
         )
         self.stored: set[StorageFile] = set()
         self.released = FileNames()
         self.written: list[tuple[object, FileColumn, StorageFile]] = []
         self.deleting: frozenset[InstanceState[Any]] = frozenset()
         self.is_committed = False
+        self._savepoints: list[TransactionFiles] = []
+        if parent is not None:
+            parent._savepoints.append(self)
         self._unnamed = FileNames()
+        self._undone: FileNames | None = None
+        self._is_finished = False
         # By their ids: several objects may have equal ones.
         self._handles: WeakValueDictionary[int, StorageFile] = WeakValueDictionary()
 
@@ -145,16 +138,17 @@ class TransactionFiles:
                 self.released.add(file, "delete")
         self.written.clear()
 
-    def merge_into(self, parent: "TransactionFiles") -> None:
-        """Pass on what a SAVEPOINT leaves to the transaction around it.
+    def merge(self) -> None:
+        """Pass on what a SAVEPOINT leaves to the transaction around it, if there is one.
 
         Files of one that was rolled back stay until the outermost transaction ends: the objects
         have the handles still, and may be added once more.
-
-        Args:
-            parent: The files of the transaction around it.
         """
-        self.settle()
+        parent = self.parent
+        if parent is None:
+            return
+        parent._savepoints.remove(self)
+        self._settle_all()
         parent.stored |= self.stored
         parent._handles.update(self._handles)
         parent.released.update(self.released if self.is_committed else FileNames(self.stored))
@@ -164,15 +158,14 @@ class TransactionFiles:
 
         This comes to its end also when the current task is cancelled, and raises nothing but that.
         """
+        self._is_finished = True
+        self._settle_all()
+        if not (self.stored or len(self.released)):
+            return
         outcome = self.watch.get_outcome(is_committed=self.is_committed)
         self.watch.close()
         if outcome is Outcome.UNKNOWN:
-            _logger.warning(
-                "Nobody knows whether a transaction was committed: %d files that it stored and %d"
-                " that it let go of are left to the sweep.",
-                len(self.stored),
-                len(self.released),
-            )
+            self._log_left("Nobody knows whether a transaction was committed")
             doomed = FileNames()
         elif outcome is Outcome.COMMITTED:
             doomed = self._unnamed
@@ -184,9 +177,28 @@ class TransactionFiles:
             file._is_deleted = file._is_deleted or file in doomed
         await clean_up(doomed)
 
+    def __del__(self) -> None:
+        """Say so when a session is thrown away in a transaction: nobody can await its end."""
+        if self.parent is None and not self._is_finished and (self.stored or len(self.released)):
+            self._log_left("A session was never closed")
+
+    def _log_left(self, reason: str) -> None:
+        _logger.warning(
+            "%s: %d files that it stored and %d that it let go of are left to the sweep.",
+            reason,
+            len(self.stored),
+            len(self.released),
+        )
+
+    def _settle_all(self) -> None:
+        """Settle, and take over from SAVEPOINTs whose own end was cut short by a cancellation."""
+        for savepoint in [*self._savepoints]:
+            savepoint.merge()
+        self.settle()
+
     def _find_unnamed(self) -> None:
         """Find the candidates that no row names, in the transaction that is about to commit."""
-        self.settle()
+        self._settle_all()
         candidates = FileNames()
         candidates.update(self.released)
         if self.watch.had_error:
@@ -195,27 +207,38 @@ class TransactionFiles:
             candidates.update(FileNames(self.stored))
         self._unnamed = _keep_named(candidates, self.watch.holders)
 
-    async def _find_undone(self) -> FileNames:
-        """Find the stored files that no row names after the rollback.
+    def _look_after_rollback(self, connection: Connection) -> None:
+        """Find the stored files that no row names after a ROLLBACK, on the connection it was on.
 
-        Not every rollback undoes: there is none on an AUTOCOMMIT connection, nor when a session is
-        closed that joined a transaction of the app's; sqlite3 commits a SAVEPOINT that came before
-        its BEGIN, MySQL commits before it alters a table.
+        Not every rollback undoes: there is none on an AUTOCOMMIT connection; sqlite3 commits a
+        SAVEPOINT that came before its BEGIN, MySQL commits before it alters a table.
         """
-        stored = FileNames(self.stored)
-        # One of the app's own, which the session has joined.
-        goes_on = any(connection.in_transaction() for connection in self.watch.holders.values())
-        try:
-            async with asyncio.timeout(_ROLLBACK_LOOKUP_SECONDS):
-                undone = await greenlet_spawn(_keep_named_after_all, stored, self.watch.holders)
-        except Exception as error:  # noqa: BLE001 - it says nothing about the rollback.
-            _logger.info("After a rollback nobody could look for its rows: %r", error)
-            undone = FileNames() if goes_on else stored
-        if len(undone) < len(stored):
+        self._settle_all()
+        undone = FileNames(self.stored) if self._undone is None else self._undone
+        holders = {column: its for column, its in self.watch.holders.items() if its is connection}
+        self._undone = _keep_named(undone, holders)
+
+    async def _find_undone(self) -> FileNames:
+        """Find the stored files that no row names after the end of the transaction.
+
+        Where no ROLLBACK was sent, the session was closed in a transaction of the app's, or the
+        connection was lost.
+        """
+        undone = FileNames(self.stored) if self._undone is None else self._undone
+        unseen = self.watch.unseen
+        if unseen and len(undone):
+            try:
+                async with asyncio.timeout(_LOOKUP_SECONDS):
+                    undone = await greenlet_spawn(_keep_named_after_all, undone, unseen)
+            except Exception as error:  # noqa: BLE001 - it says nothing about the rollback.
+                _logger.warning("After a rollback nobody could look for its rows: %r", error)
+                undone = FileNames()
+        if len(undone) < len(self.stored):
             _logger.warning(
                 "%d files stay although the transaction that stored them was rolled back: rows name"
-                " them. Was it in AUTOCOMMIT mode, or within another one that goes on?",
-                len(stored) - len(undone),
+                " them, or may do so. Was it in AUTOCOMMIT mode, or within another one that goes"
+                " on?",
+                len(self.stored) - len(undone),
             )
         return undone
 
@@ -237,74 +260,3 @@ def _keep_named(names: FileNames, holders: Holders) -> FileNames:
 def _keep_named_after_all(names: FileNames, holders: Holders) -> FileNames:
     with reconnected(holders) as again:
         return _keep_named(names, again)
-
-
-def find_files(session: Session) -> TransactionFiles | None:
-    """Return the files of the transaction that a session is in; ``None`` when nobody tracks it.
-
-    Args:
-        session: Any session.
-    """
-    transaction = session.get_nested_transaction() or session.get_transaction()
-    all_files: dict[object, TransactionFiles] = session.info.get(_KEY, {})
-    return all_files.get(transaction)
-
-
-def get_files(session: Session) -> TransactionFiles:
-    """Return the files of the transaction that a tracked session is in; begin one if need be.
-
-    Args:
-        session: The session.
-    """
-    transaction = session.get_nested_transaction() or session.get_transaction() or session.begin()
-    files: TransactionFiles = session.info[_KEY][transaction]
-    return files
-
-
-def start_transaction(session: Session, transaction: SessionTransaction) -> None:
-    """Listen to ``after_transaction_create``."""
-    if transaction.nested or transaction.parent is None:
-        all_files = session.info.setdefault(_KEY, {})
-        all_files[transaction] = TransactionFiles(_find_parent(session, transaction))
-
-
-def mark_committed(session: Session) -> None:
-    """Listen to ``after_commit``, which a released SAVEPOINT fires too."""
-    files = find_files(session)
-    if files is not None:
-        files.is_committed = True
-
-
-def note_undone(session: Session, instance: object) -> None:
-    """Listen to ``persistent_to_transient``: a rolled back object may be added once more.
-
-    A refresh has given it other handles than the flush did.
-    """
-    files = find_files(session)
-    if files is None:
-        return
-    state: InstanceState[Any] = inspect(instance)
-    for column in get_file_columns(state.mapper):
-        for file in column.type.files_in(state.dict.get(column.key)):
-            if isinstance(file, StorageFile):
-                files.note(file)
-
-
-def end_transaction(session: Session, transaction: SessionTransaction) -> None:
-    """Listen to ``after_transaction_end``, the only event that no way to end one leaves out."""
-    files = session.info.get(_KEY, {}).pop(transaction, None)
-    if files is None:  # The transaction of a flush.
-        return
-    parent = _find_parent(session, transaction)
-    if parent is not None:
-        files.merge_into(parent)
-    elif files.stored or len(files.released):
-        await_only(complete(files.finish()))
-
-
-def _find_parent(session: Session, transaction: SessionTransaction) -> TransactionFiles | None:
-    parent = transaction.parent
-    while parent is not None and not (parent.nested or parent.parent is None):
-        parent = parent.parent
-    all_files: dict[object, TransactionFiles] = session.info[_KEY]
-    return None if parent is None else all_files[parent]

@@ -51,7 +51,13 @@ async def open_sqlite(directory: Path) -> AsyncIterator[AsyncEngine]:
 async def open_postgresql(url: str, **options: Any) -> AsyncIterator[AsyncEngine]:
     """Open a schema of its own, which is dropped at the end."""
     schema = f"test_{uuid4().hex}"
-    options["connect_args"] = {"server_settings": {"search_path": schema}}
+    options["connect_args"] = {
+        "server_settings": {"search_path": schema},
+        # Without them asyncpg looks for files of passwords and keys, in the event loop, whenever it
+        # connects.
+        "password": "not asked for",
+        "ssl": False,
+    }
     admin, engine = create_async_engine(url), create_async_engine(url, **options)
     try:
         async with admin.begin() as connection:

@@ -1,5 +1,6 @@
 """What happens to files that no row names any more, and when that fails."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -12,8 +13,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from fastapi_async_storages import StorageFile
 from fastapi_async_storages.exceptions import StorageError
-from fastapi_async_storages.integrations.sqlalchemy import FileType, track_files
-from fastapi_async_storages.testing.faults import Fail
+from fastapi_async_storages.integrations.sqlalchemy import FileType, cleanup, track_files
+from fastapi_async_storages.testing.faults import Fail, Pause
 from tests.integrations.sqlalchemy.databases import create_tables, make_sqlite_engine
 from tests.integrations.sqlalchemy.models import (
     Attachment,
@@ -177,3 +178,60 @@ async def test_other_backends(backend: str, request: pytest.FixtureRequest, tmp_
             }
             assert len(names) == 20
         await engine.dispose()
+
+
+async def test_a_clean_up_that_hangs(
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The commit ends in time, and what other columns let go of is deleted."""
+    monkeypatch.setattr(cleanup, "TIME_LIMIT", 0.5)
+    called = list[StorageFile]()
+
+    async def hang(file: StorageFile) -> None:
+        called.append(file)
+        await asyncio.Event().wait()
+
+    class Base(DeclarativeBase):
+        pass
+
+    class Report(Base):
+        __tablename__ = "reports"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        draft: Mapped[StorageFile | None] = mapped_column(FileType(storage, cleanup=hang))
+        file: Mapped[StorageFile | None] = mapped_column(FileType(storage))
+
+    await create_tables(engine, Base.metadata)
+    make_session = track_files(async_sessionmaker(engine))
+    async with make_session.begin() as session:
+        for _ in range(3):
+            draft, file = StorageFile.pending(b"draft"), StorageFile.pending(b"file")
+            session.add(Report(draft=draft, file=file))
+    async with make_session() as session:
+        await session.execute(delete(Report))
+        async with asyncio.timeout(20):
+            await session.commit()
+    async with engine.begin() as connection:
+        await connection.run_sync(Base.metadata.drop_all)
+
+    assert list((await read_files()).values()) == [b"draft"] * 3
+    assert len(called) == 1
+    assert "Up to 3 files" in caplog.text
+    assert called[0].name in caplog.text
+
+
+async def test_a_storage_that_hangs(
+    make_session: MakeSession,
+    engine: AsyncEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(cleanup, "TIME_LIMIT", 0.5)
+    async with make_session.begin() as session:
+        session.add(Document(id=1, file=StorageFile.pending(b"old")))
+    storage.plan.append(pause := Pause("delete_many"))
+    async with asyncio.timeout(20), make_session.begin() as session:
+        (await session.get_one(Document, 1)).file = StorageFile.pending(b"new")
+    pause.resume()
+
+    assert sorted((await read_files()).values()) == [b"new", b"old"]
+    assert "Up to 1 files" in caplog.text

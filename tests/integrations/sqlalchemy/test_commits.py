@@ -2,7 +2,8 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -408,6 +409,22 @@ async def test_a_listener_that_fails_after_the_commit(
     assert await read_contents(engine) == [b"new"]
 
 
+@contextmanager
+def lookups_fail(engine: AsyncEngine, *, times: int) -> Iterator[None]:
+    left = [None] * times
+
+    def fail(conn: Any, cursor: Any, statement: str, *_: object) -> None:
+        if "DISTINCT" in statement and left:
+            left.pop()
+            raise ZeroDivisionError
+
+    event.listen(engine.sync_engine, "before_cursor_execute", fail)
+    try:
+        yield
+    finally:
+        event.remove(engine.sync_engine, "before_cursor_execute", fail)
+
+
 async def test_a_lookup_that_fails_is_a_rollback(
     session: AsyncSession, engine: AsyncEngine
 ) -> None:
@@ -416,20 +433,53 @@ async def test_a_lookup_that_fails_is_a_rollback(
     await session.commit()
     (await session.get_one(Document, 1)).file = StorageFile.pending(b"new")
     await session.flush()
-
-    def fail(conn: Any, cursor: Any, statement: str, *_: object) -> None:
-        if "DISTINCT" in statement:
-            raise ZeroDivisionError
-
-    event.listen(engine.sync_engine, "before_cursor_execute", fail)
-    try:
+    with lookups_fail(engine, times=1):
         with pytest.raises(ZeroDivisionError):
             await session.commit()
         await session.close()
-    finally:
-        event.remove(engine.sync_engine, "before_cursor_execute", fail)
 
     assert await read_contents(engine) == [b"old"]
+
+
+@pytest.mark.parametrize("times, is_known", [(1, True), (2, False)])
+async def test_a_lookup_that_fails_after_the_rollback(
+    session: AsyncSession,
+    engine: AsyncEngine,
+    caplog: pytest.LogCaptureFixture,
+    times: int,
+    is_known: bool,
+) -> None:
+    """It is made again on another connection; and then nobody may delete anything."""
+    session.add(Document(file=StorageFile.pending(b"new")))
+    await session.flush()
+    with lookups_fail(engine, times=times):
+        await session.rollback()
+
+    assert list((await read_files()).values()) == ([] if is_known else [b"new"])
+    assert ("1 files stay" in caplog.text) is not is_known
+
+
+@pytest.mark.parametrize("verb", ["rollback", "close"])
+async def test_a_rollback_waits_for_no_other_connection(postgres_url: str, verb: str) -> None:
+    """All are taken, and who waits for one gets this one."""
+    async with open_postgresql(postgres_url, pool_size=1, max_overflow=0) as engine:
+        session = track_files(async_sessionmaker(engine))()
+        session.add(Document(file=StorageFile.pending(b"new")))
+        await session.flush()
+        is_ended = asyncio.Event()
+
+        async def hold() -> None:
+            async with engine.connect():
+                await is_ended.wait()
+
+        holder = asyncio.create_task(hold())
+        async with asyncio.timeout(5):
+            await getattr(session, verb)()
+        is_ended.set()
+        await holder
+        await session.close()
+
+        assert await read_contents(engine) == []
 
 
 @pytest.mark.parametrize("verb", ["commit", "rollback"])
