@@ -116,9 +116,7 @@ class Connection:
     async def _open_engine(self, bucket: Bucket, session: AioSession) -> AiobotocoreEngine:
         if self._engine_name == "aiobotocore":
             return AiobotocoreEngine(bucket, max_concurrency=self._max_concurrency)
-        # They need an extra of their own.
-        from fastapi_async_storages.backends._s3_obstore import ObstoreEngine  # noqa: PLC0415
-        from fastapi_async_storages.backends._s3_obstore_store import open_store  # noqa: PLC0415
+        # Loaded here because it needs an extra of its own.
+        from fastapi_async_storages.backends._s3_obstore import open_engine  # noqa: PLC0415
 
-        store = await open_store(bucket, session)
-        return ObstoreEngine(bucket, store, max_concurrency=self._max_concurrency)
+        return await open_engine(bucket, session, max_concurrency=self._max_concurrency)

@@ -15,10 +15,11 @@ Source: measured with obstore 0.12.1 (object_store 0.14.2).
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from aiobotocore.session import AioSession
 from obstore import delete_async, get_async, put_async
 from obstore.store import S3Store
 
@@ -30,6 +31,7 @@ from fastapi_async_storages.backends._s3_aiobotocore import (
 from fastapi_async_storages.backends._s3_bucket import Bucket
 from fastapi_async_storages.backends._s3_objects import ObjectAttributes, to_file_info, to_headers
 from fastapi_async_storages.backends._s3_obstore_errors import translate_obstore_errors
+from fastapi_async_storages.backends._s3_obstore_store import SharedCredentials, open_store
 from fastapi_async_storages.backends._s3_payloads import HashedBody
 from fastapi_async_storages.backends._s3_writes import write_checked
 from fastapi_async_storages.exceptions import (
@@ -39,14 +41,14 @@ from fastapi_async_storages.exceptions import (
     RangeNotSatisfiableError,
 )
 from fastapi_async_storages.info import FileInfo
-from fastapi_async_storages.preconditions import ANY_ETAG, Preconditions
+from fastapi_async_storages.preconditions import Preconditions
 from fastapi_async_storages.ranges import ByteRange, ContentRange
 from fastapi_async_storages.storage import FileReader
 
 if TYPE_CHECKING:
     from obstore import Attributes, GetOptions, GetResult
 
-__all__ = ["ObstoreEngine"]
+__all__ = ["ObstoreEngine", "open_engine"]
 
 MAX_BODY_SIZE = 1024**2
 """Most bytes of a body that obstore sends: at 18 KB/s it has arrived within 60 seconds.
@@ -88,12 +90,21 @@ class ObstoreEngine(AiobotocoreEngine):
     Args:
         bucket: The bucket, with its client.
         store: obstore's client for it.
+        credentials: What the store signs requests with.
         max_concurrency: How many requests one call makes at a time.
     """
 
-    def __init__(self, bucket: Bucket, store: S3Store, *, max_concurrency: int) -> None:
+    def __init__(
+        self,
+        bucket: Bucket,
+        store: S3Store,
+        credentials: SharedCredentials,
+        *,
+        max_concurrency: int,
+    ) -> None:
         super().__init__(bucket, max_concurrency=max_concurrency)
         self._store = store
+        self._credentials = credentials
         config: Any = bucket.client.meta.config  # The stubs know few of its attributes.
         # obstore opens as many connections as there are requests.
         self._room = asyncio.Semaphore(config.max_pool_connections)
@@ -141,23 +152,27 @@ class ObstoreEngine(AiobotocoreEngine):
             try:
                 with translate_obstore_errors(self._bucket.storage, name):
                     result = await get_async(self._store, key, options=options)
-            except RangeNotSatisfiableError as error:
-                refused: NotModifiedError | RangeNotSatisfiableError = error
-            except NotModifiedError as error:
+            except (RangeNotSatisfiableError, NotModifiedError) as error:
                 refused = error
             else:
                 info = _to_info(name, result)
                 # Of what the server did not check, because it does not know it.
                 self._enforce(preconditions, info)
                 start, end = result.range
-                yield FileReader(
-                    info,
-                    self._receive(name, result),
-                    content_range=ContentRange(start, end - 1, info.size) if byte_range else None,
-                    storage=self._bucket.storage,
-                )
+                chunks = self._receive(name, result)
+                del result  # Its connection is closed with the last reference to it.
+                async with aclosing(chunks):
+                    yield FileReader(
+                        info,
+                        chunks,
+                        content_range=ContentRange(start, end - 1, info.size)
+                        if byte_range
+                        else None,
+                        storage=self._bucket.storage,
+                    )
                 return
         await self._explain(name, refused, preconditions)
+        raise refused
 
     async def delete(self, name: str) -> None:
         """Delete a file, if there is one."""
@@ -170,19 +185,18 @@ class ObstoreEngine(AiobotocoreEngine):
         refused: NotModifiedError | RangeNotSatisfiableError,
         preconditions: Preconditions,
     ) -> None:
-        """Raise an error with what obstore has not told of the answer: its headers."""
+        """Add to an error what obstore has not told of the answer: its headers."""
         match preconditions.if_none_match:
-            case (tag,) if isinstance(refused, NotModifiedError) and tag != ANY_ETAG:
+            case (tag,) if isinstance(refused, NotModifiedError):
                 refused.etag = tag.removeprefix("W/")  # The one that matched.
-                raise refused
+                return
         info = await self.head(name)
         # SeaweedFS looks at the range first; RFC 9110 section 13.2.2 says last.
         self._enforce(preconditions, info)
         if isinstance(refused, RangeNotSatisfiableError):
             refused.size = info.size
-        raise refused
 
-    async def _receive(self, name: str, result: "GetResult") -> AsyncIterator[bytes]:
+    async def _receive(self, name: str, result: "GetResult") -> AsyncGenerator[bytes, None]:
         start, end = result.range
         if end - start <= READ_SIZE:
             with translate_obstore_errors(self._bucket.storage, name):
@@ -211,12 +225,24 @@ class ObstoreEngine(AiobotocoreEngine):
     async def _connection(self, name: str) -> AsyncIterator[None]:
         """Have one of the connections within the block.
 
-        Every open reader holds one. Tasks that each hold one and wait for another would otherwise
-        wait for each other.
+        Every open reader holds one.
 
         Raises:
             BackendTimeoutError: When none becomes free in time.
         """
+        if self._room.locked():
+            await self._wait_for_room(name)
+        else:
+            await self._room.acquire()  # Returns at once.
+        try:
+            with self._bucket.translate_errors(name):
+                await self._credentials.renew()
+            yield
+        finally:
+            self._room.release()
+
+    async def _wait_for_room(self, name: str) -> None:
+        # Not for ever: tasks that each hold a connection may wait for each other.
         try:
             async with asyncio.timeout(self._patience):
                 await self._room.acquire()
@@ -227,10 +253,24 @@ class ObstoreEngine(AiobotocoreEngine):
                 storage=self._bucket.storage,
                 name=name,
             ) from None
-        try:
-            yield
-        finally:
-            self._room.release()
+
+
+async def open_engine(
+    bucket: Bucket, session: AioSession, *, max_concurrency: int
+) -> ObstoreEngine:
+    """Return an engine for a bucket. Nobody has to close it.
+
+    Args:
+        bucket: The bucket, with its client.
+        session: Where the credentials are from.
+        max_concurrency: How many requests one call makes at a time.
+
+    Raises:
+        ConfigurationError: When only the SDK can sign requests to this kind of bucket.
+    """
+    credentials = SharedCredentials(session)
+    store = await open_store(bucket, session, credentials)
+    return ObstoreEngine(bucket, store, credentials, max_concurrency=max_concurrency)
 
 
 def _to_attributes(attributes: ObjectAttributes) -> "Attributes":

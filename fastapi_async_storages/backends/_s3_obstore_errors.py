@@ -58,8 +58,7 @@ _BODY_FAILURES: Mapping[str, tuple[type[StorageError], str]] = {
 }
 
 _UNKNOWN = (BackendError, "the transfer engine failed")
-_NO_CREDENTIALS = (BackendUnavailableError, "credentials could not be fetched")
-_CREDENTIALS_DUMP = 'store: "External AWS credential provider"'
+_NO_TLS = (BackendUnavailableError, "no TLS connection")
 
 
 @contextmanager
@@ -98,8 +97,8 @@ def _translate(error: Exception, storage: str, name: str) -> StorageError:
     kind = _find(_KIND, dump) or ""
     failures = _FAILURES if _REQUEST.search(dump) else _BODY_FAILURES
     type_, reason = failures.get(kind, _UNKNOWN)
-    if _CREDENTIALS_DUMP in dump:
-        type_, reason = _NO_CREDENTIALS
+    if "InvalidCertificate(" in dump:
+        type_, reason = _NO_TLS
     details = [type(error).__name__, kind, _find(_HOST, dump)]
     detail = ", ".join(part for part in details if part)
     return type_(to_message(storage, name, reason, detail), storage=storage, name=name)

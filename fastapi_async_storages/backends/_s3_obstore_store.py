@@ -4,7 +4,8 @@ The SDK says where the bucket is and who asks: endpoint, region, addressing styl
 mean the same with either engine. What obstore cannot do as configured is refused.
 """
 
-from collections.abc import Awaitable, Callable
+import asyncio
+import math
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -29,14 +30,16 @@ except ModuleNotFoundError:
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, S3Config, S3Credential
 
-__all__ = ["check_options", "open_store"]
+__all__ = ["SharedCredentials", "check_options", "open_store"]
 
 # Of the SDK's options, those that obstore has nothing like, with their defaults.
 _UNSUPPORTED = ("client_cert", "connector_args", "proxies_config", "tcp_keepalive")
 
-_CREDENTIALS_REUSED = timedelta(minutes=1)
-"""How long credentials are used before the SDK is asked again, which is cheap: it fetches temporary
-ones anew 10 minutes or more before they expire."""
+CREDENTIALS_SECONDS = 60
+"""How long credentials are used before the SDK is asked again, and obstore asks here again.
+
+Source: botocore's ``RefreshableCredentials`` have 10 minutes left, at least, whenever it is asked.
+"""
 
 _MIN_TTL = timedelta(minutes=5)
 """obstore asks for credentials again that expire within this time.
@@ -78,12 +81,53 @@ def check_options(config: AioConfig, *, acl: str | None) -> None:
         )
 
 
-async def open_store(bucket: Bucket, session: AioSession) -> S3Store:
+class SharedCredentials:
+    """The SDK's credentials, handed on to obstore.
+
+    obstore could await them itself. But it would do so in a task of its own, which is lost when the
+    call that needs them is cancelled, and would hide why there are none.
+
+    Args:
+        session: Has them.
+    """
+
+    def __init__(self, session: AioSession) -> None:
+        self._session = session
+        self._kept: S3Credential | None = None
+        self._renew_at = -math.inf
+
+    async def renew(self) -> None:
+        """Ask the SDK, once in a while; it fetches temporary ones again before they expire."""
+        now = asyncio.get_running_loop().time()
+        if now < self._renew_at:
+            return
+        credentials: Any = await self._session.get_credentials()
+        frozen = await credentials.get_frozen_credentials()
+        self._renew_at = now + CREDENTIALS_SECONDS
+        self._kept = {
+            "access_key_id": frozen.access_key,
+            "secret_access_key": frozen.secret_key,
+            "token": frozen.token,
+            "expires_at": None,
+        }
+
+    def __call__(self) -> "S3Credential":
+        """Return them, as obstore asks for them, in a thread of its own."""
+        if self._kept is None:
+            raise RuntimeError("The credentials were not renewed before the first request.")
+        expires_at = datetime.now(UTC) + _MIN_TTL + timedelta(seconds=CREDENTIALS_SECONDS)
+        return {**self._kept, "expires_at": expires_at}
+
+
+async def open_store(
+    bucket: Bucket, session: AioSession, credentials: SharedCredentials
+) -> S3Store:
     """Return obstore's client for a bucket. Nobody has to close it.
 
     Args:
         bucket: The bucket, with the SDK's client.
-        session: Where the credentials are from.
+        session: Has the configuration of the environment.
+        credentials: What requests are signed with; to be renewed before each.
 
     Raises:
         ConfigurationError: When only the SDK can sign requests to this kind of bucket.
@@ -123,7 +167,7 @@ async def open_store(bucket: Bucket, session: AioSession) -> S3Store:
             config,
             _to_client_options(sdk_config, place.base_url),
             max_retries=_to_attempts(sdk_config) - 1,
-            get_credentials=partial(_get_credentials, session),
+            credentials=credentials,
             ca_bundle=bundle,
         )
     )
@@ -134,7 +178,7 @@ def _create_store(
     client_options: "ClientConfig",
     *,
     max_retries: int,
-    get_credentials: Callable[[], Awaitable["S3Credential"]],
+    credentials: SharedCredentials,
     ca_bundle: str | None,
 ) -> S3Store:
     if ca_bundle:
@@ -143,7 +187,7 @@ def _create_store(
         config=config,
         client_options=client_options,
         retry_config={"max_retries": max_retries},
-        credential_provider=get_credentials,  # type: ignore[arg-type]  # Any awaitable will do.
+        credential_provider=credentials,
     )
 
 
@@ -173,14 +217,3 @@ def _to_attempts(sdk_config: Any) -> int:
     if "max_attempts" in retries:
         return int(retries["max_attempts"]) + 1
     return int(retries.get("total_max_attempts", 1))
-
-
-async def _get_credentials(session: AioSession) -> "S3Credential":
-    credentials: Any = await session.get_credentials()
-    frozen = await credentials.get_frozen_credentials()
-    return {
-        "access_key_id": frozen.access_key,
-        "secret_access_key": frozen.secret_key,
-        "token": frozen.token,
-        "expires_at": datetime.now(UTC) + _MIN_TTL + _CREDENTIALS_REUSED,
-    }

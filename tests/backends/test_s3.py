@@ -20,7 +20,7 @@ from fastapi_async_storages.exceptions import (
     PreconditionFailedError,
     RangeNotSatisfiableError,
 )
-from tests.backends.conftest import MakeS3Storage
+from tests.backends.conftest import ENGINES, MakeS3Storage
 from tests.servers.s3 import S3Server
 from tests.servers.s3_proxy import Fault, S3Proxy, S3Request
 
@@ -28,6 +28,12 @@ if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
 
 AWKWARD_METADATA = {
     "filename": " räksmörgås 100 % 日本 😀.txt ",
@@ -314,6 +320,7 @@ class TestCopy:
         assert not await s3_storage.exists("b.txt")
 
 
+@pytest.mark.parametrize("engine", ["aiobotocore"])
 async def test_an_acl_is_sent_with_what_is_stored(
     make_s3_storage: MakeS3Storage, s3_proxy: S3Proxy
 ) -> None:

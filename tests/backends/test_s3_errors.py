@@ -21,12 +21,18 @@ from fastapi_async_storages.exceptions import (
     PermissionDeniedError,
     StorageError,
 )
-from tests.backends.conftest import MakeS3Storage
+from tests.backends.conftest import ENGINES, MakeS3Storage
 from tests.servers.s3 import S3Server
 from tests.servers.s3_proxy import Fault, S3Proxy
 from tests.servers.tcp import run_fixed_server
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
 
 # No retries, and as little waiting as a busy machine allows.
 IMPATIENT: dict[str, Any] = {
@@ -223,7 +229,7 @@ async def test_a_proxy_that_drops_the_length(make_s3_storage: MakeS3Storage) -> 
         (400, "AuthorizationHeaderMalformed", ConfigurationError, None),
         (400, "IllegalLocationConstraintException", ConfigurationError, None),
         (400, "ExpiredToken", PermissionDeniedError, 1),
-        (400, "RequestTimeout", BackendTimeoutError, 3),
+        (400, "RequestTimeout", BackendTimeoutError, None),
         (400, "", BackendError, 1),
         (403, "", PermissionDeniedError, 1),
         (403, "RequestTimeTooSkewed", PermissionDeniedError, 1),
@@ -233,7 +239,7 @@ async def test_a_proxy_that_drops_the_length(make_s3_storage: MakeS3Storage) -> 
         (418, "Teapot", BackendError, 1),
         (429, "", BackendUnavailableError, None),
         (500, "InternalError", BackendError, 3),
-        (501, "NotImplemented", BackendError, 1),
+        (501, "NotImplemented", BackendError, None),
         (502, "", BackendUnavailableError, 3),
         (503, "SlowDown", BackendUnavailableError, 3),
         (504, "", BackendTimeoutError, 3),
@@ -278,7 +284,8 @@ class TestBodies:
 
         with safe_error(IncompleteReadError):
             await iterate()
-        assert 0 < received <= 1024**2
+        # aiobotocore gives up in the middle; obstore asks for the rest, twice.
+        assert 0 < received < 2 * 1024**2
         with safe_error(IncompleteReadError):
             await read(storage)
         s3_proxy.plan = lambda _: None

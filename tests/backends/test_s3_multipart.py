@@ -16,7 +16,7 @@ from fastapi_async_storages.exceptions import (
     PermissionDeniedError,
     PreconditionFailedError,
 )
-from tests.backends.conftest import MakeS3Storage
+from tests.backends.conftest import ENGINES, MakeS3Storage
 from tests.servers.s3_proxy import Fault, S3Proxy, S3Request
 
 if TYPE_CHECKING:
@@ -363,6 +363,10 @@ class TestCancellation:
 
 
 class TestCreateOnly:
+    @pytest.fixture(params=ENGINES)
+    def engine(self, request: pytest.FixtureRequest) -> str:
+        return str(request.param)
+
     async def test_a_taken_name(self, storage: S3Storage, open_uploads: OpenUploads) -> None:
         await storage.upload(b"first", "a.bin")
         with pytest.raises(AlreadyExistsError):
