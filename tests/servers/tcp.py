@@ -99,10 +99,10 @@ async def run_relay(upstream_url: str, *, tls: bool = False) -> AsyncIterator[Re
         try:
             await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            up_writer.transport.abort()  # First: a wait may be the last one.
             for task in directions:
                 task.cancel()
             await asyncio.gather(*directions, return_exceptions=True)
-            up_writer.transport.abort()
 
     async with listen(handle, tls=tls) as relay.endpoint_url:
         yield relay
