@@ -160,6 +160,28 @@ class Transactions(RuleBasedStateMachine):
 
         self.run(share())
 
+    @rule(number=PICK, is_deleted=st.booleans(), kind=st.sampled_from("da"))
+    def let_go_of_one_of_two(self, number: int, is_deleted: bool, kind: str) -> None:
+        """A row lets go of a file that another row, maybe of another table, has got from it."""
+
+        async def work() -> None:
+            await self.flush()
+            one = self.pick(number)
+            if one is None:
+                return
+            await self.session.refresh(one, ["file"])
+            two = Document(file=one.file) if kind == "d" else Attachment(file=one.file)
+            self.session.add(two)
+            self.objects.append(two)
+            await self.flush()
+            if is_deleted:
+                await self.session.delete(one)
+                self.objects.remove(one)
+            else:
+                one.file = self.make_content()
+
+        self.run(work())
+
     @rule(number=PICK)
     def clear(self, number: int) -> None:
         one = self.pick(number)
@@ -257,8 +279,11 @@ class Transactions(RuleBasedStateMachine):
     def upload_that_fails(self) -> None:
         async def work() -> None:
             await self.flush()
-            documents = [Document(file=self.make_content()) for _ in range(3)]
-            storage.plan.append(Fail("upload", times=1))
+            # Of the last one, the storage takes some bytes before it fails; the others are there.
+            long = StorageFile.pending(b"x" * 100, filename="long")
+            contents = [self.make_content(), self.make_content(), long]
+            documents = [Document(file=content) for content in contents]
+            storage.plan.append(Fail("upload", times=1, at=50))
             self.session.add_all(documents)
             try:
                 with pytest.raises(BackendUnavailableError):
