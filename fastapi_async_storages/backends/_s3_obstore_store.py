@@ -147,8 +147,14 @@ async def open_store(
     config: S3Config = {
         "bucket": bucket.name,
         # With the bucket, as the SDK has put it there: "virtual hosted" means that it is in.
-        "endpoint": place.base_url.rstrip("/"),
+        # By this name, since obstore reads the environment on its own: AWS_ENDPOINT_URL_S3 would
+        # take precedence over "endpoint".
+        "aws_endpoint_url_s3": place.base_url.rstrip("/"),
         "virtual_hosted_style_request": True,
+        "s3_express": False,
+        "skip_signature": False,
+        "request_payer": False,
+        "conditional_put": "etag",
         "region": place.region,
         # Else a single file would be deleted by a request for many, whose answer is 200 even when
         # it was refused.

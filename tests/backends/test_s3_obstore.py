@@ -148,6 +148,34 @@ class TestConfiguration:
                 await storage.get_info("a")
         assert [r.headers["user-agent"].endswith(" own/1") for r in s3_proxy.requests] == [True] * 2
 
+    async def test_the_environment_that_obstore_reads_changes_nothing(
+        self,
+        make_proxied: Callable[..., S3Storage],
+        s3_proxy: S3Proxy,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        for name, value in {
+            "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1/elsewhere",
+            "AWS_ENDPOINT_URL": "http://127.0.0.1:1/elsewhere",
+            "AWS_REGION": "xx-other-1",
+            "AWS_BUCKET": "other",
+            "AWS_ACCESS_KEY_ID": "other",
+            "AWS_SECRET_ACCESS_KEY": "other",
+            "AWS_SKIP_SIGNATURE": "true",
+            "AWS_VIRTUAL_HOSTED_STYLE_REQUEST": "false",
+            "AWS_CONDITIONAL_PUT": "disabled",
+            "AWS_S3_EXPRESS": "true",
+            "AWS_REQUEST_PAYER": "true",
+            "AWS_TIMEOUT": "1ms",
+            "AWS_PROXY_URL": "http://127.0.0.1:1",
+        }.items():
+            monkeypatch.setenv(name, value)
+        async with make_proxied(region_name="us-east-1") as storage:
+            await storage.upload(b"1", "a.txt", overwrite=False)
+            assert await storage.get_size("a.txt") == 1
+        assert list_requests(s3_proxy) == [("PUT", True), ("HEAD", True)]
+        assert "x-amz-request-payer" not in s3_proxy.requests[0].headers
+
     async def test_the_missing_extra_is_named(self) -> None:
         program = """
             import sys
