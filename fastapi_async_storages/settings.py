@@ -169,6 +169,7 @@ _SCHEMES: Mapping[str, tuple[_Maker, Mapping[str, _Parser]]] = {
             "checksum_mode": _parse_choice("when_supported", "when_required"),
             "part_size": _parse_int,
             "max_concurrency": _parse_int,
+            "engine": _parse_choice("aiobotocore", "obstore"),
         },
     ),
     "file": (_make_local, {"base_url": _parse_text}),
