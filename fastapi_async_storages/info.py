@@ -121,7 +121,7 @@ def check_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
                 " characters, not empty."
             )
         checked[key] = value
-        size += len(key) + sum(_encoded_size(char) for char in value)
+        size += len(key) + _encoded_size(value)
     if size > MAX_METADATA_BYTES:
         raise InvalidMetadataError(
             f"The metadata has {size} bytes, at most {MAX_METADATA_BYTES} are allowed."
@@ -130,13 +130,18 @@ def check_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
 
 
 def _is_one_line(value: str) -> bool:
+    if value.isascii():
+        return value.isprintable()  # Every upload brings a checksum: this is the fast way.
     # Not `isprintable`, which refuses the spaces of other scripts (macOS has U+202F in the names of
     # its screenshots) and every character that is newer than Python's own Unicode tables.
     return not any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in value)
 
 
-def _encoded_size(char: str) -> int:
-    return 1 if char.isascii() and char not in "% " else 3 * len(char.encode())
+def _encoded_size(value: str) -> int:
+    escaped = 2 * (value.count("%") + value.count(" "))
+    if value.isascii():
+        return len(value) + escaped
+    return escaped + sum(1 if char.isascii() else 3 * len(char.encode()) for char in value)
 
 
 def _to_pixels(value: str | None) -> int | None:
