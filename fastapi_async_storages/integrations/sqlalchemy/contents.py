@@ -73,9 +73,12 @@ async def store_contents(contents: Sequence[Content]) -> list[StorageFile]:
 
 def _group(contents: Sequence[Content]) -> Iterable[list[int]]:
     """Group what reads the same file object, which two readers at once would share out."""
-    groups: dict[int, list[int]] = {}
+    groups: dict[object, list[int]] = {}
     for index, content in enumerate(contents):
-        groups.setdefault(id(content.pending.content), []).append(index)
+        source = content.pending.content
+        # Bytes have no position that readers could move under each other.
+        key = ("bytes", index) if isinstance(source, bytes) else ("object", id(source))
+        groups.setdefault(key, []).append(index)
     return groups.values()
 
 

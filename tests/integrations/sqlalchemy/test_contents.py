@@ -218,10 +218,13 @@ async def test_a_lost_answer_leaves_nothing(session: AsyncSession, engine: Async
     assert await read_contents(engine) == []
 
 
-async def test_uploads_run_side_by_side_within_bounds(session: AsyncSession) -> None:
+@pytest.mark.parametrize("contents", [[b"%d" % i for i in range(50)], [b"same"] * 50])
+async def test_uploads_run_side_by_side_within_bounds(
+    session: AsyncSession, contents: list[bytes]
+) -> None:
     pause = Pause("upload", times=None)
     storage.plan.append(pause)
-    session.add_all([Document(file=StorageFile.pending(b"%d" % i)) for i in range(50)])
+    session.add_all([Document(file=StorageFile.pending(content)) for content in contents])
     async with asyncio.TaskGroup() as tasks:
         flush = tasks.create_task(session.flush())
         await until(lambda: pause.happened == 16)
