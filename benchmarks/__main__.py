@@ -7,6 +7,7 @@ python -m benchmarks small-uploads rows     some cases; the results of the other
 
 import argparse
 import json
+import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -35,12 +36,15 @@ def main() -> None:
     chosen = [
         case
         for case in ALL_CASES
-        if scale in case.scales and (not options.cases or case.name in options.cases)
+        if (case.name in options.cases if options.cases else scale in case.scales)
     ]
     kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
     results = {name: CaseResult(**values) for name, values in kept.items()}
     started = time.monotonic()
     for case, result in run_cases(chosen, scale, options.rounds or (5 if options.full else 3)):
+        if not result.rounds:
+            print(f"  nobody could be measured: {result.missing}", file=sys.stderr)
+            continue
         results[case.name] = result
         KEPT.parent.mkdir(exist_ok=True)
         KEPT.write_text(json.dumps({name: asdict(one) for name, one in results.items()}))

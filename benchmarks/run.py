@@ -78,7 +78,7 @@ async def _run_case(
                 async with asyncio.timeout(MEASUREMENT_SECONDS):
                     values = await case.measure(target, scale)
             except (OSError, RuntimeError, TimeoutError, ExceptionGroup) as error:
-                print(f"  {target.name} failed: {error!r}", file=sys.stderr)
+                print(f"  {target.name} failed: {error!r}", file=sys.stderr, flush=True)
                 result.missing[target.name] = f"failed: {error!r}"[:200]
                 continue
             if number:

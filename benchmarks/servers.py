@@ -72,6 +72,17 @@ class Target:
     directory: Path
     s3: S3Server | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    process: "subprocess.Popen[bytes] | None" = None
+
+    def wait(self) -> None:
+        """Wait until its server accepts connections.
+
+        Raises:
+            RuntimeError: When it ended, or does not accept.
+        """
+        process = self.process
+        if process is not None:
+            wait_for_port(self.port, lambda: process.poll() is None)
 
     @property
     def has_probe(self) -> bool:
@@ -86,7 +97,8 @@ def run_s3(kind: S3Kind | None) -> Iterator[S3Server | None]:
         yield None
     elif kind == "null":
         port = free_port()
-        with _run([sys.executable, "-m", "benchmarks.null_s3", str(port)], port, cwd=ROOT):
+        with _run([sys.executable, "-m", "benchmarks.null_s3", str(port)], cwd=ROOT) as process:
+            wait_for_port(port, lambda: process.poll() is None)
             yield S3Server(port, is_null=True)
     else:
         with (
@@ -125,12 +137,16 @@ def start_targets(
         directory = stack.enter_context(make_directory())
         for name in names:
             try:
-                target = _start(name, s3, directory, stack, serve=serve)
-            except (EnvironmentMissingError, RuntimeError) as error:
-                missing[name] = str(error).rstrip(".")
-            else:
-                targets.append(target)
-        yield targets, missing
+                targets.append(_start(name, s3, directory, stack, serve=serve))
+            except EnvironmentMissingError as error:
+                missing[name] = str(error)
+        # Only now, so that they start side by side.
+        for target in targets:
+            try:
+                target.wait()
+            except RuntimeError:
+                missing[target.name] = "its app does not start"
+        yield [target for target in targets if target.name not in missing], missing
 
 
 def _start(
@@ -141,7 +157,8 @@ def _start(
         program = find_nginx()
         if program is None:
             raise EnvironmentMissingError("nginx is not installed")
-        locations = f"sendfile on; location /files/ {{ alias {directory}/; }}"
+        files = f"location /files/ {{ alias {directory}/; }}"
+        locations = f"sendfile on; keepalive_requests 1000000; {files}"
         home = Path(stack.enter_context(TemporaryDirectory(prefix="nginx-", dir=directory)))
         url = stack.enter_context(run_nginx(program, home, locations))
         return Target(name, int(url.rpartition(":")[2]), Path(program), directory)
@@ -157,28 +174,27 @@ def _start(
     # Temporary files go to a disk: the kernel counts them there, and most machines have them there.
     environment["TMPDIR"] = stack.enter_context(TemporaryDirectory(prefix="bench-", dir="/var/tmp"))
     environment["PYTHONPATH"] = str(ROOT / "benchmarks" / "contenders")
-    port = free_port() if serve else 0
+    port, process = 0, None
     if serve:
+        port = free_port()
         command = [interpreter, "-m", "uvicorn", f"{contender.module}:app", f"--port={port}"]
         options = ["--loop=uvloop", "--http=httptools", "--no-access-log", "--log-level=warning"]
         # Not from the root of the project, which would hide the packages of a contender.
-        server = _run([*command, *options], port, cwd=directory, environment=environment)
-        stack.enter_context(server)
-    return Target(name, port, interpreter, directory, s3, environment)
+        server = _run([*command, *options], cwd=directory, environment=environment)
+        process = stack.enter_context(server)
+    return Target(name, port, interpreter, directory, s3, environment, process)
 
 
 @contextmanager
 def _run(
     command: Sequence[str | Path],
-    port: int,
     *,
     cwd: Path,
     environment: Mapping[str, str] | None = None,
-) -> Iterator[None]:
+) -> Iterator["subprocess.Popen[bytes]"]:
     process = subprocess.Popen(command, cwd=cwd, env={**os.environ, **(environment or {})})
     try:
-        wait_for_port(port, lambda: process.poll() is None)
-        yield
+        yield process
     finally:
         process.terminate()
         try:

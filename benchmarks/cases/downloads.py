@@ -100,6 +100,7 @@ CASES = [
         SPEED,
         s3="null",
         prepare=prepare,
+        scales=("smoke", "full"),
         goals=[
             *AS_FAST_AS_RAW,
             Goal("aiobotocore", "rss_each", True, 2 * MIB),

@@ -94,5 +94,6 @@ CASES = [
             Column("lag_max", "lag max ms", 1e3, 1),
         ],
         s3="null",
+        scales=("smoke", "full"),
     ),
 ]

@@ -27,6 +27,7 @@ CASES = [
             Column("upload", "upload files/s"),
             Column("rss", "RSS over idle MiB", 1 / MIB),
         ],
+        scales=("smoke", "full"),
         note="The RSS is of all of it together, with the list of names that `delete_many` gets.",
     )
 ]
