@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from benchmarks.case import Case, Column, Goal, Values
+from benchmarks.case import Case, Goal, Values
 from benchmarks.catalogue import CONTENDERS
 from benchmarks.run import CaseResult
 
@@ -49,23 +49,20 @@ def judge(goal: Goal, case: Case, result: CaseResult) -> Verdict | None:
     own = result.rounds.get(goal.contender, [])
     [column] = [column for column in case.columns if column.key == goal.key]
     if goal.against is None:
-        # A bound on what a process may use holds for every round.
         found = spread(own, goal.key)
-        reached = found and (found.most if goal.is_most else found.least)
-        bound, unit = goal.factor * column.factor, f" {column.title}"
-        shown = None if reached is None else _show(column, reached)
+        if found is None:
+            return None
+        # A bound on what a process may use holds for every round.
+        reached = found.most if goal.is_most else found.least
+        shown = f"{reached * column.factor:,.{column.digits}f}"
+        bound = f"{goal.factor * column.factor:.3g} {column.title}"
     else:
         found = relate(own, result.rounds.get(goal.against, []), goal.key)
-        reached = found and found.median
-        bound, unit = goal.factor, f" x {CONTENDERS[goal.against].title}, {column.title}"
-        shown = None if reached is None else f"{reached:.2f}"
-    if reached is None:
-        return None
+        if found is None:
+            return None
+        reached = found.median
+        shown = f"{reached:.2f}"
+        bound = f"{goal.factor:.3g} x {CONTENDERS[goal.against].title}, {column.title}"
     is_met = reached <= goal.factor if goal.is_most else reached >= goal.factor
     sign = "<=" if goal.is_most else ">="
-    text = f"{CONTENDERS[goal.contender].title}: {shown} ({sign} {bound:.3g}{unit})"
-    return Verdict(text, is_met)
-
-
-def _show(column: Column, value: float) -> str:
-    return f"{value * column.factor:,.{column.digits}f}"
+    return Verdict(f"{CONTENDERS[goal.contender].title}: {shown} ({sign} {bound})", is_met)

@@ -177,7 +177,13 @@ def _start(
     port, process = 0, None
     if serve:
         port = free_port()
-        command = [interpreter, "-m", "uvicorn", f"{contender.module}:app", f"--port={port}"]
+        command: list[str | Path] = [
+            interpreter,
+            "-m",
+            "uvicorn",
+            f"{contender.module}:app",
+            f"--port={port}",
+        ]
         options = ["--loop=uvloop", "--http=httptools", "--no-access-log", "--log-level=warning"]
         # Not from the root of the project, which would hide the packages of a contender.
         server = _run([*command, *options], cwd=directory, environment=environment)
