@@ -5,7 +5,9 @@ mean the same with either engine. What obstore cannot do as configured is refuse
 """
 
 import asyncio
+import atexit
 import math
+import time
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -47,8 +49,20 @@ _MIN_TTL = timedelta(minutes=5)
 Source: ``TokenCache`` of obstore 0.12.
 """
 
+EXIT_SECONDS = 0.1
+"""How long the interpreter waits at its end for obstore's threads to let go of its objects.
+
+Source: measured with obstore 0.12.1: of scripts that end right after a call, one in ten was aborted
+(SIGABRT, exit status 134), none that waits 50 ms.
+"""
+
 _FOREVER = timedelta(days=365)
 """obstore's limit for a whole request, which would cut long downloads; 30 seconds by default."""
+
+
+# A thread that wants the lock of an interpreter that is ending is ended by it, which Rust takes for
+# a crash.
+atexit.register(time.sleep, EXIT_SECONDS)
 
 
 def check_options(config: AioConfig, *, acl: str | None) -> None:
