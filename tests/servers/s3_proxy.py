@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
-from tests.servers.tcp import LIMIT, listen
+from tests.servers.tcp import LIMIT, listen, reset
 
 __all__ = ["Fault", "S3Proxy", "S3Request", "run_s3_proxy"]
 
@@ -25,6 +25,10 @@ class Fault(Enum):
     STALL_IN_ANSWER = "nothing more comes after the middle of the answer's body"
     STALL = "nothing is passed on, and nothing is answered"
     STOP_READING = "the head of the request is read, its body never"
+    RESET_IN_REQUEST = "the connection is reset in the middle of the request"
+    RESET_IN_ANSWER = "the server does the work, and the connection is reset within the answer"
+    FLIP_BIT_IN_REQUEST = "one bit of the request's body changes on its way"
+    FLIP_BIT_IN_ANSWER = "one bit of the answer's body changes on its way"
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,31 @@ class S3Request:
     method: str
     target: str
     headers: dict[str, str]
+
+    @property
+    def operation(self) -> str:
+        """What the Amazon S3 API Reference calls it."""
+        parameters = dict(parse_qsl(urlsplit(self.target).query, keep_blank_values=True))
+        operations = {
+            "GET": {
+                "list-type": "ListObjectsV2",
+                "uploads": "ListMultipartUploads",
+                "uploadId": "ListParts",
+            },
+            "PUT": {"partNumber": "UploadPart"},
+            "POST": {
+                "uploads": "CreateMultipartUpload",
+                "uploadId": "CompleteMultipartUpload",
+                "delete": "DeleteObjects",
+            },
+            "DELETE": {"uploadId": "AbortMultipartUpload"},
+        }
+        for parameter, operation in operations.get(self.method, {}).items():
+            if parameter in parameters:
+                return operation
+        if "x-amz-copy-source" in self.headers:
+            return "CopyObject"
+        return f"{self.method.capitalize()}Object"
 
 
 Plan: TypeAlias = Callable[[S3Request], Fault | tuple[int, str] | None]
@@ -101,7 +130,12 @@ async def _pass_on(
         fault = proxy.plan(request)
         if fault is Fault.STOP_READING:
             await asyncio.Event().wait()
-        body = await reader.readexactly(int(request.headers.get("content-length", 0)))
+        length = int(request.headers.get("content-length", 0))
+        if fault is Fault.RESET_IN_REQUEST:
+            await reader.readexactly(length // 2)
+            reset(writer)
+            return False
+        body = _spoil(await reader.readexactly(length), fault, Fault.FLIP_BIT_IN_REQUEST)
         if fault is Fault.STALL:
             await asyncio.Event().wait()
         if isinstance(fault, tuple):
@@ -125,8 +159,15 @@ async def _send_back(
 ) -> None:
     if fault in (Fault.CUT_ANSWER, Fault.STALL_IN_ANSWER):
         body = body[: len(body) // 2]
-    writer.write(head + body)
+    body = _spoil(body, fault, Fault.FLIP_BIT_IN_ANSWER)
+    answer = head + body
+    if fault is Fault.RESET_IN_ANSWER:
+        answer = answer[: len(answer) // 2]
+    writer.write(answer)
     await writer.drain()
+    if fault is Fault.RESET_IN_ANSWER:
+        reset(writer)
+        return
     if fault is Fault.STALL_IN_ANSWER:
         await asyncio.Event().wait()
     writer.write_eof()
@@ -140,6 +181,14 @@ async def _ask(upstream: tuple[str | None, int | None], request: bytes) -> tuple
         return await reader.readuntil(b"\r\n\r\n"), await reader.read()
     finally:
         writer.transport.abort()
+
+
+def _spoil(body: bytes, fault: object, flip: Fault) -> bytes:
+    """Flip one bit of a body, if that is the fault."""
+    if fault is not flip:
+        return body
+    middle = len(body) // 2
+    return body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :]
 
 
 def _make_answer(request: S3Request, status: int, code: str) -> bytes:

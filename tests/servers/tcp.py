@@ -1,7 +1,10 @@
 """TCP servers of a few lines, in the event loop of the test."""
 
 import asyncio
+import math
+import socket
 import ssl
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -9,18 +12,19 @@ from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
-__all__ = ["CERTIFICATE", "Relay", "listen", "run_fixed_server", "run_relay"]
+__all__ = ["CERTIFICATE", "Relay", "listen", "reset", "run_fixed_server", "run_relay"]
 
 Handler: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 LIMIT = 1024**2
+BLOCK = 64 * 1024
 
 CERTIFICATE = Path(__file__).with_name("localhost.pem")
 """A certificate for localhost and 127.0.0.1 with its key, which is no secret: it is for tests."""
 
 
 @asynccontextmanager
-async def listen(handler: Handler, *, tls: bool = False) -> AsyncIterator[str]:
+async def listen(handler: Handler, *, tls: bool = False, limit: int = LIMIT) -> AsyncIterator[str]:
     """Listen on a free port of 127.0.0.1, and yield its URL.
 
     At the end, handlers that are still running are cancelled and awaited.
@@ -28,6 +32,7 @@ async def listen(handler: Handler, *, tls: bool = False) -> AsyncIterator[str]:
     Args:
         handler: Serves one connection.
         tls: Whether clients speak TLS; they must trust ``CERTIFICATE``.
+        limit: Bytes that wait in the reader of a connection until the handler takes them.
     """
     context = None
     if tls:
@@ -48,7 +53,7 @@ async def listen(handler: Handler, *, tls: bool = False) -> AsyncIterator[str]:
             writer.transport.abort()
             tasks.discard(task)
 
-    server = await asyncio.start_server(accept, "127.0.0.1", 0, limit=LIMIT, ssl=context)
+    server = await asyncio.start_server(accept, "127.0.0.1", 0, limit=limit, ssl=context)
     scheme = "https" if tls else "http"
     try:
         yield f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
@@ -59,17 +64,28 @@ async def listen(handler: Handler, *, tls: bool = False) -> AsyncIterator[str]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+def reset(writer: asyncio.StreamWriter) -> None:
+    """End a connection with an RST in place of a FIN, so that what is on its way is lost too."""
+    # Source: Linux, socket(7): SO_LINGER, on and with 0 seconds.
+    writer.get_extra_info("socket").setsockopt(
+        socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+    )
+    writer.transport.abort()
+
+
 @dataclass
 class Relay:
-    """A relay that counts.
+    """A relay that counts, and that may be slow.
 
     Attributes:
         endpoint_url: Where it listens.
+        bytes_per_second: How fast each direction of each connection is.
         connections: How many connections clients have made.
         bytes_down: How many bytes the clients were sent.
     """
 
     endpoint_url: str = ""
+    bytes_per_second: float = math.inf
     connections: int = 0
     bytes_down: int = 0
 
@@ -85,12 +101,14 @@ async def run_relay(upstream_url: str, *, tls: bool = False) -> AsyncIterator[Re
         up_reader, up_writer = await asyncio.open_connection(upstream.hostname, upstream.port)
 
         async def pass_up() -> None:
-            while chunk := await reader.read(64 * 1024):
+            while chunk := await reader.read(BLOCK):
+                await asyncio.sleep(len(chunk) / relay.bytes_per_second)
                 up_writer.write(chunk)
                 await up_writer.drain()
 
         async def pass_down() -> None:
-            while chunk := await up_reader.read(64 * 1024):
+            while chunk := await up_reader.read(BLOCK):
+                await asyncio.sleep(len(chunk) / relay.bytes_per_second)
                 relay.bytes_down += len(chunk)
                 writer.write(chunk)
                 await writer.drain()
@@ -104,7 +122,7 @@ async def run_relay(upstream_url: str, *, tls: bool = False) -> AsyncIterator[Re
                 task.cancel()
             await asyncio.gather(*directions, return_exceptions=True)
 
-    async with listen(handle, tls=tls) as relay.endpoint_url:
+    async with listen(handle, tls=tls, limit=BLOCK) as relay.endpoint_url:
         yield relay
 
 
