@@ -194,7 +194,7 @@ def find_growth(states: Sequence[State]) -> list[str]:
         "descriptors": early.descriptors - early.connections + last.connections,
         "threads": MAX_THREADS,
         "tasks": early.tasks,
-        "connections": MAX_CONNECTIONS,
+        "connections": max(early.connections, MAX_CONNECTIONS),
         "files": 0,
     }
     return [
