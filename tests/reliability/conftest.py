@@ -85,7 +85,7 @@ class S3Place(Place):
         return [key for key in keys if key.startswith(self.prefix)]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def s3_client(s3_server: S3Server) -> "AsyncIterator[S3Client]":
     """The SDK itself, to see what is really in the bucket."""
     async with AsyncExitStack() as opened:
