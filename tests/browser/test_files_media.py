@@ -16,23 +16,23 @@ from starlette.responses import Response
 
 from fastapi_async_storages import Storage, create_files_router, public
 from fastapi_async_storages.lifespan import storage_lifespan
+from tests.browser.webm import make_webm
 from tests.servers.http_server import ServerName, serve
 from tests.storages import BACKENDS, make_storage
 
 pytestmark = pytest.mark.anyio
 
 SECONDS = 200
-RATE = 48_000
+WIDTH, HEIGHT = 320, 240
 
 
 def make_wav() -> bytes:
-    """Make a silent recording of 200 seconds: 19 MB, which no player loads at once."""
     file = io.BytesIO()
     with wave.open(file, "wb") as recording:
         recording.setnchannels(1)
         recording.setsampwidth(2)
-        recording.setframerate(RATE)
-        recording.writeframes(bytes(2 * RATE * SECONDS))
+        recording.setframerate(8000)
+        recording.writeframes(bytes(2 * 8000 * 3))
     return file.getvalue()
 
 
@@ -61,9 +61,11 @@ PDF = b"""%PDF-1.4
 trailer<</Root 1 0 R>>
 """
 
-WAV = make_wav()
+# 13 MB, which no player loads at once.
+VIDEO = make_webm(seconds=SECONDS, width=WIDTH, height=HEIGHT)
 FILES: dict[str, tuple[str, bytes]] = {
-    "recording.wav": ("audio/wav", WAV),
+    "video.webm": ("video/webm", VIDEO),
+    "recording.wav": ("audio/wav", make_wav()),
     "picture.png": ("image/png", make_png(32, 16)),
     "paper.pdf": ("application/pdf", PDF),
     "notes.txt": ("text/plain", b"some notes"),
@@ -86,7 +88,7 @@ def make_app(storage: Storage, site: Site, mode: Any) -> FastAPI:
     @app.get("/player")
     async def player() -> HTMLResponse:
         return HTMLResponse(
-            "<video id=video preload=metadata muted src='/files/recording.wav'></video>"
+            "<video id=video preload=metadata muted src='/files/video.webm'></video>"
         )
 
     @app.middleware("http")
@@ -115,40 +117,63 @@ def site(storage: Storage, request: pytest.FixtureRequest) -> Iterator[Site]:
         yield site
 
 
-async def seek(page: Page, second: int) -> float:
-    """Move the player of the page, and return where it is when it can play on."""
-    position: float = await page.evaluate(
-        """async (second) => {
-            const video = document.getElementById('video');
-            if (video.readyState < 1)
-                await new Promise(done => video.addEventListener('loadedmetadata', done));
-            const moved = new Promise(done => video.addEventListener('seeked', done));
-            video.currentTime = second;
-            await moved;
-            await video.play();
-            while (video.currentTime < second + 0.2)
-                await new Promise(done => video.addEventListener('timeupdate', done, {once: true}));
-            video.pause();
-            return video.currentTime;
-        }""",
-        second,
+@dataclass
+class Frame:
+    """A picture that the player showed: its second in the video, and its size."""
+
+    second: float
+    width: int
+    height: int
+
+
+async def seek(page: Page, second: int) -> Frame:
+    """Move the player of the page, play on from there, and return the picture of that second."""
+    # requestVideoFrameCallback() tells what was decoded and shown, not only what was asked for.
+    return Frame(
+        **await page.evaluate(
+            """async (second) => {
+                const video = document.getElementById('video');
+                const wait = (name) => new Promise((done, fail) => {
+                    video.addEventListener(name, done, {once: true});
+                    video.addEventListener('error', () => fail(new Error(video.error.message)));
+                });
+                const show = async () => {
+                    for (;;) {
+                        const frame = await new Promise(done => video.requestVideoFrameCallback(
+                            (now, frame) => done(frame)));
+                        // The one from before the move may come first.
+                        if (Math.floor(frame.mediaTime) === second) return frame;
+                    }
+                };
+                if (video.readyState < 1) await wait('loadedmetadata');
+                const shown = show();
+                const moved = wait('seeked');
+                video.currentTime = second;
+                await moved;
+                await video.play();
+                while (video.currentTime < second + 0.2) await wait('timeupdate');
+                video.pause();
+                const {mediaTime, width, height} = await shown;
+                return {second: mediaTime, width, height};
+            }""",
+            second,
+        )
     )
-    return position
 
 
 async def test_a_video_seeks(site: Site, page: Page) -> None:
     site.ranges.clear()
     await page.goto(f"{site.url}/player")
 
-    assert await seek(page, 180) > 180
-    assert await seek(page, 30) > 30
+    assert await seek(page, 180) == Frame(180, WIDTH, HEIGHT)
+    assert await seek(page, 30) == Frame(30, WIDTH, HEIGHT)
 
     assert await page.evaluate("document.getElementById('video').duration") == SECONDS
     if any(status == 307 for _, status in site.ranges):
         return  # The storage answers the ranges; the app has not seen more than one of them.
     starts = [int(text[6:].split("-")[0]) for text, status in site.ranges if text and status == 206]
     # Where 180 seconds are, and not all that is before.
-    assert any(start > 2 * RATE * 150 for start in starts), site.ranges
+    assert any(start > len(VIDEO) * 0.8 for start in starts), site.ranges
 
 
 async def test_a_video_seeks_on_another_server(page: Page, storage: Storage) -> None:
@@ -157,7 +182,7 @@ async def test_a_video_seeks_on_another_server(page: Page, storage: Storage) -> 
     with serve(make_app(storage, site, "proxy"), server=server) as site.url:
         await page.goto(f"{site.url}/player")
 
-        assert await seek(page, 180) > 180
+        assert await seek(page, 180) == Frame(180, WIDTH, HEIGHT)
 
 
 class TestDocuments:
@@ -172,11 +197,12 @@ class TestDocuments:
         assert box is not None
         assert box["x"] > 100
 
-    async def test_a_recording(self, site: Site, page: Page) -> None:
-        await page.goto(f"{site.url}/files/recording.wav")
+    @pytest.mark.parametrize("name, seconds", [("recording.wav", 3), ("video.webm", SECONDS)])
+    async def test_a_recording(self, site: Site, page: Page, name: str, seconds: int) -> None:
+        await page.goto(f"{site.url}/files/{name}")
 
         await page.wait_for_function("document.querySelector('video').readyState >= 1")
-        assert await page.evaluate("document.querySelector('video').duration") == SECONDS
+        assert await page.evaluate("document.querySelector('video').duration") == seconds
 
     async def test_a_pdf(self, site: Site, page: Page) -> None:
         async with page.expect_event("framenavigated", lambda frame: "extension" in frame.url):
