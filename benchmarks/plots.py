@@ -12,7 +12,9 @@ import matplotlib as mpl
 
 mpl.use("svg")
 # The same numbers make the same file.
-mpl.rcParams.update({"svg.hashsalt": "bench", "font.size": 10, "axes.spines.top": False})
+mpl.rcParams.update(
+    {"svg.hashsalt": "bench", "font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
+)
 
 from matplotlib import pyplot as plt  # noqa: E402 - after the choice of what it draws to
 
