@@ -69,7 +69,14 @@ def test_sdist_holds_what_is_needed_to_test_it(distributions: Path) -> None:
     with tarfile.open(next(distributions.glob("*.tar.gz"))) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
 
-    needed = {"pyproject.toml", "constraints.txt", "Makefile", "README.md", "LICENSE", "SECURITY.md"}
+    needed = {
+        "pyproject.toml",
+        "constraints.txt",
+        "Makefile",
+        "README.md",
+        "LICENSE",
+        "SECURITY.md",
+    }
     assert needed <= names
     assert "tests/build_check.py" in names
     assert not [name for name in names if name.startswith((".venv", "site/", "var/"))]
