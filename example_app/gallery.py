@@ -73,12 +73,11 @@ async def keep_photo(image: StorageFile, session: AsyncSession) -> Photo:
     try:
         # Before the transaction begins: SQLite lets one write at a time, and this takes a while.
         thumbnail = await make_thumbnail(image)
-        photo.thumbnail = StorageImage.pending(thumbnail, filename="thumbnail.jpg")
-        session.add(photo)
-        await session.flush()
     except BaseException:
         await image.delete()  # No transaction has taken it over, which would do that.
         raise
+    photo.thumbnail = StorageImage.pending(thumbnail, filename="thumbnail.jpg")
+    session.add(photo)
     await session.commit()
     return photo
 

@@ -82,6 +82,9 @@ def before_flush(
     files = get_files(session)
     files.deleting = frozenset(deleted)
     for change in changes:
+        # First of all: what fails from here on leaves no file that is nobody's.
+        _claim_fresh(files, change, change.new)
+    for change in changes:
         for file in change.column.type.files_in(change.new):
             files.check(file, change.label)
     _release_old(session, files, changes)
@@ -154,7 +157,7 @@ def _find_releases(state: InstanceState[Any]) -> Iterator[_Change]:
 
 
 def _store_new(files: TransactionFiles, changes: Sequence[_Change]) -> None:
-    """Store the contents, give the objects their handles, and take over the fresh ones."""
+    """Store the contents, give the objects their handles, and take these over."""
     contents = [content for change in changes for content in change.contents]
     stored = iter(await_only(store_contents(contents)) if contents else ())
     for change in changes:
@@ -163,11 +166,16 @@ def _store_new(files: TransactionFiles, changes: Sequence[_Change]) -> None:
         if handles:
             # Not assigned: to listeners and validators this is still the content they have seen.
             state.dict[column.key] = column.type.with_stored(change.new, handles)
-        for file in column.type.files_in(state.dict.get(column.key)):
-            if isinstance(file, StorageFile) and file._fresh:
-                files.claim(file)
-                files.written.append((state.obj(), column, file))
+            _claim_fresh(files, change, state.dict[column.key])
     _learn_unknown(changes)
+
+
+def _claim_fresh(files: TransactionFiles, change: _Change, value: object) -> None:
+    """Take over the files of a value that nobody has promised to keep."""
+    for file in change.column.type.files_in(value):
+        if isinstance(file, StorageFile) and file._fresh:
+            files.claim(file)
+            files.written.append((change.state.obj(), change.column, file))
 
 
 def _learn_unknown(changes: Sequence[_Change]) -> None:

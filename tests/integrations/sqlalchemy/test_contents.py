@@ -19,6 +19,7 @@ from fastapi_async_storages import StorageFile, StorageImage, save_upload
 from fastapi_async_storages.exceptions import (
     BackendUnavailableError,
     FileTooLargeError,
+    NotFoundError,
     NotStoredError,
     TypeNotAllowedError,
 )
@@ -206,6 +207,44 @@ async def test_one_failure_leaves_nothing_of_the_flush(
     # The session is as it was: the next flush does it.
     await session.commit()
     assert len(await read_contents(engine)) == 40
+
+
+@pytest.mark.parametrize("comes_back", [False, True])
+@pytest.mark.parametrize("is_nested", [False, True])
+async def test_a_fresh_file_beside_one_that_fails(
+    session: AsyncSession, engine: AsyncEngine, is_nested: bool, comes_back: bool
+) -> None:
+    """The transaction has it from the first attempt on, whichever attempt is the last."""
+    if is_nested:
+        await session.begin_nested()
+    fresh = await save_upload(b"fresh", storage)
+    storage.plan.append(Fail("upload"))
+    session.add_all([Document(file=StorageFile.pending(b"abc")), Document(file=fresh)])
+    with pytest.raises(BackendUnavailableError):
+        await session.flush()
+
+    assert await read_files() == {fresh.name: b"fresh"}
+    if comes_back:
+        await session.commit()
+        if is_nested:
+            await session.commit()
+    await session.close()
+    assert await read_contents(engine) == ([b"abc", b"fresh"] if comes_back else [])
+
+
+async def test_a_fresh_file_beside_one_that_is_refused(
+    session: AsyncSession, engine: AsyncEngine
+) -> None:
+    gone = Document(file=StorageFile.pending(b"gone"))
+    session.add(gone)
+    await session.flush()
+    await session.rollback()
+    session.add_all([Document(file=gone.file), Document(file=await save_upload(b"abc", storage))])
+    with pytest.raises(NotFoundError, match="was deleted"):
+        await session.commit()
+    await session.rollback()
+
+    assert await read_contents(engine) == []
 
 
 async def test_a_lost_answer_leaves_nothing(session: AsyncSession, engine: AsyncEngine) -> None:
