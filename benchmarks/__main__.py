@@ -7,6 +7,7 @@ python -m benchmarks small-uploads rows     some cases; the results of the other
 
 import argparse
 import json
+import signal
 import sys
 import time
 from dataclasses import asdict
@@ -41,6 +42,8 @@ def main() -> None:
     kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
     results = {name: CaseResult(**values) for name, values in kept.items()}
     started = time.monotonic()
+    # Else the servers would go on without it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     for case, result in run_cases(chosen, scale, options.rounds or (5 if options.full else 3)):
         if not result.rounds:
             print(f"  nobody could be measured: {result.missing}", file=sys.stderr)
