@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 import aiohttp
-import anyio
 import anyio.to_thread
 from aiobotocore.config import AioConfig
 from aiobotocore.httpsession import AIOHTTPSession
@@ -22,6 +21,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, NoCredentialsError
 from botocore.loaders import Loader
 
+from fastapi_async_storages.backends._s3_credentials import Session
 from fastapi_async_storages.backends._s3_payloads import use_hashed_bodies
 from fastapi_async_storages.exceptions import ConfigurationError
 
@@ -206,23 +206,21 @@ async def open_session(config: S3Config) -> AioSession:
 
     Raises:
         NoCredentialsError: When there are no credentials, neither given nor in the environment.
+        CredentialRetrievalError: When there are some, but not where the environment says.
     """
     session = await anyio.to_thread.run_sync(_create_session)
     if config.access_key_id is not None and config.secret_access_key is not None:
         session.set_credentials(
             config.access_key_id, config.secret_access_key, config.session_token
         )
-    else:
-        # The readers of the AWS chain are coroutines, and most of what they read are files: they
-        # get an event loop of their own, in a thread.
-        if await anyio.to_thread.run_sync(anyio.run, session.get_credentials) is None:
-            # Now, since a client would never look again. The next call opens another one.
-            raise NoCredentialsError
+    elif await session.get_credentials() is None:
+        # Now, since a client would never look again. The next call opens another one.
+        raise NoCredentialsError
     return session
 
 
 def _create_session() -> AioSession:
-    session = AioSession()
+    session = Session()
     session.register_component("data_loader", _load_model())
     session.full_config  # noqa: B018 - Reads the files in ~/.aws and keeps what is in them.
     return session

@@ -111,8 +111,8 @@ _ERRORS_BY_TYPE: tuple[tuple[type[Exception], type[StorageError], str], ...] = (
     (sdk.PartialCredentialsError, ConfigurationError, "only a part of the credentials was given"),
     (sdk.ProfileNotFound, ConfigurationError, "the AWS profile does not exist"),
     (sdk.SSOError, PermissionDeniedError, "the AWS single sign-on session is over; log in again"),
-    (sdk.CredentialRetrievalError, BackendUnavailableError, "credentials could not be fetched"),
-    (sdk.MetadataRetrievalError, BackendUnavailableError, "credentials could not be fetched"),
+    (sdk.CredentialRetrievalError, BackendUnavailableError, "the credentials could not be loaded"),
+    (sdk.MetadataRetrievalError, BackendUnavailableError, "the credentials could not be loaded"),
     (sdk.ConnectTimeoutError, BackendTimeoutError, "no connection in time"),
     (sdk.ReadTimeoutError, BackendTimeoutError, "no answer in time"),
     (sdk.SSLError, BackendUnavailableError, "no TLS connection"),
@@ -203,6 +203,8 @@ def _describe_failure(error: Exception) -> str:
     parts = [type(error).__name__]
     if url := details.get("endpoint_url"):
         parts.append(urlsplit(str(url)).netloc.rpartition("@")[2])
+    if cause := details.get("cause"):  # Of our own session: see _s3_credentials.
+        parts.append(cause)
     if isinstance(cause := details.get("error"), OSError) and cause.strerror:
         parts.append(cause.strerror)
     return ", ".join(parts)
