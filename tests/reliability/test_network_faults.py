@@ -14,8 +14,10 @@ import pytest
 
 from fastapi_async_storages import ByteRange, S3Storage
 from fastapi_async_storages.exceptions import BackendError, CorruptFileError
+from tests.backends.conftest import ENGINES
 from tests.reliability.conftest import S3Place
 from tests.servers.s3_proxy import Fault, S3Proxy, S3Request, run_s3_proxy
+from tests.servers.tcp import BLOCK, run_relay
 
 pytestmark = pytest.mark.anyio
 
@@ -248,6 +250,23 @@ class TestDownloads:
         assert received < len(content) / 2 + 1024
         proxy.plan = lambda _: None
         assert await read(storage, "a.bin") == content
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+async def test_a_slow_link_costs_time_only(s3_place: S3Place, engine: str) -> None:
+    content = CONTENT[: 8 * BLOCK]
+    clock = asyncio.get_running_loop().time
+    async with run_relay(s3_place.server.endpoint_url) as relay:
+        options = {"endpoint_url": relay.endpoint_url, "engine": engine}
+        impatient = {"read_timeout": READ_TIMEOUT, "retries": {"total_max_attempts": 1}}
+        relay.bytes_per_second = BLOCK / (READ_TIMEOUT / 5)
+        async with s3_place.make_storage(**options) as storage:
+            # The kernel takes all of it at once: for the client, the server is silent then.
+            await storage.upload(content, "a.bin")
+        async with s3_place.make_storage(**options, client_config=impatient) as storage:
+            start = clock()
+            assert await read(storage, "a.bin") == content
+            assert clock() - start > READ_TIMEOUT  # Which is for each silence, not for all.
 
 
 class TestFlippedBits:

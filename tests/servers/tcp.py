@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
-__all__ = ["CERTIFICATE", "Relay", "listen", "reset", "run_fixed_server", "run_relay"]
+__all__ = ["BLOCK", "CERTIFICATE", "Relay", "listen", "reset", "run_fixed_server", "run_relay"]
 
 Handler: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 LIMIT = 1024**2
 BLOCK = 64 * 1024
+"""Most bytes that a relay passes on at a time."""
 
 CERTIFICATE = Path(__file__).with_name("localhost.pem")
 """A certificate for localhost and 127.0.0.1 with its key, which is no secret: it is for tests."""
