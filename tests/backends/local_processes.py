@@ -129,6 +129,8 @@ def _die_before(step: int) -> None:
 
 
 if __name__ == "__main__":
+    # What a shell has started in the background ignores it, and so would its children.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     match sys.argv[1:]:
         case ["overwrite", root, name, first, count]:
             asyncio.run(overwrite(root, name, int(first), int(count)))
