@@ -92,8 +92,9 @@ class S3Storage(Storage):
             name) and ``"virtual"`` for AWS.
         checksum_mode: When the SDK adds a CRC to what is sent: ``"when_supported"``, as AWS wants
             it, or ``"when_required"``, which more servers understand. When not given, by the
-            endpoint. In either case a wrong byte is found: without TLS, and in this second mode
-            with it too, the signature covers the SHA-256 of each request.
+            endpoint. Without TLS, and in this second mode with it too, the signature covers the
+            SHA-256 of each request: a server that compares it refuses a wrong byte without a CRC
+            (AWS does; SeaweedFS does not). ``open(verify=True)`` finds it on any server.
         client_config: Further options of the SDK, an ``AioConfig`` or a mapping of its arguments;
             ``{"read_timeout": 10, "max_pool_connections": 50}``. By default 5 seconds to connect,
             60 seconds of silence, 3 attempts, 100 connections.
