@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from fastapi_async_storages.backends.local import LocalStorage as LocalStorage
     from fastapi_async_storages.backends.memory import MemoryStorage as MemoryStorage
     from fastapi_async_storages.backends.s3 import S3Storage as S3Storage
+    from fastapi_async_storages.dependencies import NamedFile as NamedFile
     from fastapi_async_storages.dependencies import StorageDep as StorageDep
     from fastapi_async_storages.dependencies import StreamedForm as StreamedForm
     from fastapi_async_storages.dependencies import StreamedUpload as StreamedUpload
@@ -59,6 +60,7 @@ _MODULES = {
     "ImageRules": "uploads.rules",
     "LocalStorage": "backends.local",
     "MemoryStorage": "backends.memory",
+    "NamedFile": "dependencies",
     "Preconditions": "preconditions",
     "S3Storage": "backends.s3",
     "Storage": "storage",

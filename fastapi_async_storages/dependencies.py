@@ -1,10 +1,15 @@
-"""What an endpoint asks for: a storage of the app, or files that are stored while they arrive.
+"""What an endpoint asks for: a storage of the app, files that arrive, or one that is there.
 
     @app.get("/documents/{name}")
     async def read(name: str, storage: StorageDep) -> ...
 
     @app.post("/videos")
     async def create(video: Annotated[StorageFile, StreamedUpload("video")]) -> ...
+
+    @app.post("/covers")
+    async def choose(
+        cover: CoverIn, file: Annotated[StorageFile, NamedFile(get_name, access=is_owner)]
+    ) -> ...
 
 Tests put another storage in its place with ``app.dependency_overrides[get_storage]``, or with
 ``app.dependency_overrides[named_storage("avatars")]``.
@@ -18,18 +23,28 @@ from fastapi import Depends
 from pydantic import BaseModel
 from starlette.requests import HTTPConnection, Request
 
-from fastapi_async_storages.exceptions import ConfigurationError
+from fastapi_async_storages.exceptions import ConfigurationError, NotFoundError
 from fastapi_async_storages.files import StorageFile
+from fastapi_async_storages.http.access import AccessRule, make_access_dependency
 from fastapi_async_storages.lifespan import STATE_KEY
+from fastapi_async_storages.openapi import Refusals
 from fastapi_async_storages.registry import DEFAULT, Storages
 from fastapi_async_storages.storage import Storage
 from fastapi_async_storages.uploads.bodies import Progress
 from fastapi_async_storages.uploads.forms import UploadForm
 from fastapi_async_storages.uploads.multipart import FormLimits
+from fastapi_async_storages.uploads.pending_uploads import is_pending
 from fastapi_async_storages.uploads.rules import UploadRules
 from fastapi_async_storages.uploads.streaming import UploadedForm, store_form
 
-__all__ = ["StorageDep", "StreamedForm", "StreamedUpload", "get_storage", "named_storage"]
+__all__ = [
+    "NamedFile",
+    "StorageDep",
+    "StreamedForm",
+    "StreamedUpload",
+    "get_storage",
+    "named_storage",
+]
 
 StorageDependency: TypeAlias = Callable[[HTTPConnection], Awaitable[Storage]]
 
@@ -184,6 +199,64 @@ def StreamedUpload(  # noqa: N802
 
     async def get_file(form: Annotated[UploadedForm[None], form_dependency]) -> StorageFile | None:
         return form.files.get(name)
+
+    return Depends(get_file)
+
+
+def NamedFile(  # noqa: N802
+    get_name: Callable[..., Any], *, access: AccessRule, storage: str | None = None
+) -> Any:
+    """Declare a stored file that a request names, as a dependency of an endpoint.
+
+    ::
+
+        async def get_name(cover: CoverIn) -> str:
+            return cover.file
+
+        @app.put("/albums/{album_id}/cover")
+        async def choose_cover(
+            album_id: int,
+            cover: CoverIn,
+            file: Annotated[StorageFile, NamedFile(get_name, access=is_owner)],
+        ) -> AlbumOut: ...
+
+    The handle knows size and type of the file, which was there just now. Nobody's rollback deletes
+    it. What was just uploaded comes by its ticket, not by its name: see
+    :meth:`UploadsRouter.completed`.
+
+    FastAPI validates the body for the endpoint as well, and tells an error twice; ask for it by the
+    same parameter name in both, such as ``cover``, or there are two bodies.
+
+    The errors are answered as problems by :func:`add_problem_handlers`. A file that is missing, one
+    that ``access`` refuses, and one of an upload that nobody has completed, are the same 404; a
+    name that no file can have is a 422.
+
+    Args:
+        get_name: A FastAPI dependency that returns the name.
+        access: Who may use which file; there is no default, so that it is somebody's decision. A
+            rule as of :func:`create_files_router`. To use a file can be more than to read it: with
+            the last row that names a file, the file is deleted.
+        storage: Which storage of the app; the default one when not given.
+    """
+
+    async def get_handle(
+        name: Annotated[str, Depends(get_name)],
+        storage: Annotated[
+            Storage, Depends(named_storage(DEFAULT if storage is None else storage))
+        ],
+    ) -> StorageFile:
+        file = StorageFile(storage, name)
+        if is_pending(file.name):
+            raise NotFoundError(f"{file.name!a} is not verified yet.", name=file.name)
+        return file
+
+    async def get_file(
+        file: Annotated[StorageFile, Depends(get_handle)],
+        _: Annotated[object, Depends(make_access_dependency(access, get_handle, denial="missing"))],
+        __: Annotated[None, Depends(Refusals((404, 422)))],
+    ) -> StorageFile:
+        await file.get_info()
+        return file
 
     return Depends(get_file)
 

@@ -1,4 +1,4 @@
-"""What OpenAPI shows of uploads: the body that a streaming dependency reads, and its refusals.
+"""What OpenAPI shows of files: the body that a streaming dependency reads, and all refusals.
 
 A dependency that reads the body itself adds none to the schema, and a ``File`` parameter, which
 would, reads the body before. So the bodies are added to the schema when it is made.
@@ -6,6 +6,7 @@ would, reads the body before. So the bodies are added to the schema when it is m
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -23,7 +24,7 @@ from fastapi_async_storages.uploads.forms import UploadForm
 from fastapi_async_storages.uploads.rules import UploadRules
 from fastapi_async_storages.uploads.sizes import format_size
 
-__all__ = ["describe_uploads"]
+__all__ = ["Refusals", "describe_uploads"]
 
 _COMPONENT = "#/components/schemas/{model}"
 
@@ -43,9 +44,24 @@ _REFUSALS = (400, 408, 413, 415, 422)
 _logger = logging.getLogger("fastapi_async_storages")
 
 
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """A dependency that refuses nothing itself, and tells the schema what those around it refuse.
+
+    Attributes:
+        statuses: HTTP status codes of their problems.
+    """
+
+    statuses: tuple[int, ...]
+
+    async def __call__(self) -> None:
+        """Let FastAPI call this."""
+
+
 def describe_uploads(app: FastAPI) -> None:
     """Show the bodies of :func:`StreamedForm` and :func:`StreamedUpload` in an app's schema.
 
+    And the problems by which these, :func:`NamedFile` and :meth:`UploadsRouter.completed` refuse.
     ``storage_lifespan`` does it when the app starts. A program that takes ``app.openapi()`` without
     starting the app calls it before. Routes may be added after it, included routers count, and so
     do apps mounted by then. What a route says itself, by ``openapi_extra`` or ``responses``, stays.
@@ -83,26 +99,44 @@ class _UploadSchema:
     def __call__(self) -> dict[str, Any]:
         schema = self._make()
         for context, form in _find_forms(self._app):
-            item = schema.get("paths", {}).get(context.path_format, {})
-            for method in item.keys() & {method.lower() for method in context.methods or ()}:
-                if context.include_in_schema:
-                    _describe_operation(schema, item[method], form, is_put=method == "put")
+            for method, operation in _find_operations(schema, context):
+                _describe_body(schema, operation, form, is_put=method == "put")
+                _describe_refusals(operation, _REFUSALS)
+        for context in _list_contexts(self._app):
+            for refusals in _list_calls(context.dependant):
+                if isinstance(refusals, Refusals):
+                    for _, operation in _find_operations(schema, context):
+                        _describe_refusals(operation, refusals.statuses)
         return schema
 
 
-def _find_forms(app: FastAPI) -> Iterator[tuple[RouteContext, UploadForm]]:
+def _list_contexts(app: FastAPI) -> Iterator[RouteContext]:
     for context in iter_route_contexts(app.routes):
         if isinstance(context.original_route, APIRoute):
-            calls = _list_calls(context.dependant)
-            forms = {call for call in calls if isinstance(call, UploadForm)}
-            if len(forms) > 1 or (forms and context.body_field is not None):
-                raise ConfigurationError(
-                    f"The endpoint of {context.path} would read its body twice: with a StreamedForm"
-                    " or a StreamedUpload it has no second one, and no Form, File or Body"
-                    " parameter. StreamedForm takes several files, and other fields."
-                )
-            for form in forms:
-                yield context, form
+            yield context
+
+
+def _find_forms(app: FastAPI) -> Iterator[tuple[RouteContext, UploadForm]]:
+    for context in _list_contexts(app):
+        forms = {call for call in _list_calls(context.dependant) if isinstance(call, UploadForm)}
+        if len(forms) > 1 or (forms and context.body_field is not None):
+            raise ConfigurationError(
+                f"The endpoint of {context.path} would read its body twice: with a StreamedForm"
+                " or a StreamedUpload it has no second one, and no Form, File or Body"
+                " parameter. StreamedForm takes several files, and other fields."
+            )
+        for form in forms:
+            yield context, form
+
+
+def _find_operations(
+    schema: dict[str, Any], context: RouteContext
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Find what the schema says of a route, by method; nothing when it is not shown."""
+    item = schema.get("paths", {}).get(context.path_format, {})
+    for method in item.keys() & {method.lower() for method in context.methods or ()}:
+        if context.include_in_schema:
+            yield method, item[method]
 
 
 def _list_calls(dependant: Dependant) -> list[Any]:
@@ -118,7 +152,7 @@ def _asks_late(dependant: Dependant, form: UploadForm) -> bool:
     return bool(schemes) and schemes[0] > calls.index(form)
 
 
-def _describe_operation(
+def _describe_body(
     schema: dict[str, Any], operation: dict[str, Any], form: UploadForm, *, is_put: bool
 ) -> None:
     if "requestBody" not in operation:
@@ -130,8 +164,11 @@ def _describe_operation(
             content = {**raw, **content} if is_put else {**content, **raw}
             operation.setdefault("parameters", []).append(_FILENAME_HEADER)
         operation["requestBody"] = {"required": True, "content": content}
+
+
+def _describe_refusals(operation: dict[str, Any], statuses: Sequence[int]) -> None:
     responses = operation.setdefault("responses", {})
-    for status, response in problem_responses(*_REFUSALS).items():
+    for status, response in problem_responses(*statuses).items():
         described = responses.setdefault(str(status), response)
         described["content"] = {**response["content"], **described.get("content", {})}
 

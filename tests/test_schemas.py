@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -14,9 +14,9 @@ from fastapi_async_storages import (
     FileOut,
     LocalStorage,
     MemoryStorage,
+    NamedFile,
     S3Storage,
     Storage,
-    StorageDep,
     StorageFile,
     StorageImage,
     add_problem_handlers,
@@ -202,14 +202,13 @@ class TestAnswers:
             title: str
             file: str
 
-        async def get_file(document: DocumentIn, storage: StorageDep) -> StorageFile:
-            file = StorageFile(storage, document.file)
-            await file.get_info()
-            return file
+        async def get_name(document: DocumentIn) -> str:
+            return document.file
 
         @app.post("/documents")
         async def create(
-            document: DocumentIn, file: Annotated[StorageFile, Depends(get_file)]
+            document: DocumentIn,
+            file: Annotated[StorageFile, NamedFile(get_name, access=public)],
         ) -> tuple[str, StorageFile]:
             return document.title, file
 

@@ -14,6 +14,7 @@ from fastapi_async_storages.dependencies import named_storage
 from fastapi_async_storages.files import StorageFile
 from fastapi_async_storages.http.injection import inject
 from fastapi_async_storages.http.problems import problem_responses
+from fastapi_async_storages.openapi import Refusals
 from fastapi_async_storages.presigned import PresignedForm
 from fastapi_async_storages.routers.json_routes import JsonRoute
 from fastapi_async_storages.routers.upload_schemas import (
@@ -31,11 +32,15 @@ from fastapi_async_storages.uploads.channels import PlannedUpload
 from fastapi_async_storages.uploads.direct import AnnouncedUpload, DirectUploads
 from fastapi_async_storages.uploads.tickets import TicketOffice, find_secret_key
 
-__all__ = ["DirectRoutes"]
+__all__ = ["PATH", "DirectRoutes"]
 
 PATH = "/direct"
+"""Where the routes are in their router."""
 
 Dependency: TypeAlias = Callable[..., Any]
+
+PathFinder: TypeAlias = Callable[[Request], str]
+"""Returns the path of :data:`PATH` in the app of a request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +70,7 @@ class DirectRoutes:
             router: Which router.
         """
         get_storage = named_storage(self.storage_name)
-        get_office = self._make_office_dependency(get_storage)
+        get_office = self._make_office_dependency(get_storage, _get_path)
         guard = [Depends(self.check_access)]
         router.add_api_route(
             PATH,
@@ -85,7 +90,7 @@ class DirectRoutes:
         )(self._make_receive(get_storage))
         router.add_api_route(
             f"{PATH}/complete",
-            self._make_complete(get_storage, get_office),
+            self._make_complete(),
             methods=["POST"],
             route_class_override=JsonRoute,
             status_code=201,
@@ -104,20 +109,47 @@ class DirectRoutes:
             dependencies=guard,
         )
 
-    def _make_office_dependency(self, get_storage: Dependency) -> Dependency:
+    def make_completion(self, get_ticket: Dependency, find_path: PathFinder) -> Any:
+        """Return the dependency that verifies the upload of a ticket, and gives the file.
+
+        Args:
+            get_ticket: The dependency that returns the ticket, or ``None`` when there is none.
+            find_path: Tells where the ticket must have been issued.
+        """
+        get_storage = named_storage(self.storage_name)
+        get_office = self._make_office_dependency(get_storage, find_path)
+
+        async def complete_ticket(
+            _: Annotated[object, Depends(self.check_access)],
+            ticket: Annotated[str | None, Depends(get_ticket)],
+            storage: Annotated[Storage, Depends(get_storage)],
+            office: Annotated[TicketOffice, Depends(get_office)],
+            __: Annotated[None, Depends(_REFUSALS)],
+        ) -> AsyncIterator[StorageFile | None]:
+            if ticket is None:
+                yield None
+                return
+            async with self.uploads.completing(storage, office.verify(ticket)) as file:
+                yield file
+
+        # This scope ends before the answer is sent, and what the app raises is raised in it.
+        return Depends(complete_ticket, scope="function")
+
+    def _make_office_dependency(self, get_storage: Dependency, find_path: PathFinder) -> Dependency:
         async def get_office(
             request: Request,
             storage: Annotated[Storage, Depends(get_storage)],
             user: Annotated[Any, Depends(self.get_user)],
         ) -> TicketOffice:
-            return self._open_office(request, storage, "" if user is None else str(user))
+            user = "" if user is None else str(user)
+            return self._open_office(find_path(request), storage, user)
 
         return get_office
 
-    def _open_office(self, request: Request, storage: Storage, user: str = "") -> TicketOffice:
+    def _open_office(self, path: str, storage: Storage, user: str = "") -> TicketOffice:
         return TicketOffice(
             find_secret_key(storage, self.secret_key),
-            place=f"{self.storage_name}\n{_get_path(request)}",
+            place=f"{self.storage_name}\n{path}",
             user=user,
         )
 
@@ -140,7 +172,7 @@ class DirectRoutes:
             token: Annotated[str, Query(description="Part of the URL that was answered.")],
             storage: Annotated[Storage, Depends(get_storage)],
         ) -> None:
-            ticket = self._open_office(request, storage).verify_url(token)
+            ticket = self._open_office(_get_path(request), storage).verify_url(token)
             async with aclosing(read_body(request)) as chunks:
                 await self.uploads.receive(
                     storage,
@@ -152,17 +184,8 @@ class DirectRoutes:
 
         return receive_upload
 
-    def _make_complete(self, get_storage: Dependency, get_office: Dependency) -> Dependency:
-        async def complete_ticket(
-            body: Annotated[TicketIn, Body()],
-            storage: Annotated[Storage, Depends(get_storage)],
-            office: Annotated[TicketOffice, Depends(get_office)],
-        ) -> AsyncIterator[StorageFile]:
-            async with self.uploads.completing(storage, office.verify(body.ticket)) as file:
-                yield file
-
-        # This scope ends before the answer is sent, and what the app raises is raised in it.
-        completed = Depends(complete_ticket, scope="function")
+    def _make_complete(self) -> Dependency:
+        completed = self.make_completion(_get_ticket, _get_path)
 
         async def get_file(file: Annotated[StorageFile, completed]) -> StorageFile:
             return file
@@ -184,6 +207,10 @@ class DirectRoutes:
             await self.uploads.abort(storage, office.verify(body.ticket))
 
         return abort_upload
+
+
+async def _get_ticket(body: Annotated[TicketIn, Body()]) -> str:
+    return body.ticket
 
 
 def _describe(
@@ -222,6 +249,8 @@ def _get_path(request: Request) -> str:
         path = path.removeprefix(root_path)
     return path[: path.rindex(PATH) + len(PATH)]
 
+
+_REFUSALS = Refusals((403, 404, 410, 412, 413, 415, 422))
 
 _BODY = {
     "required": True,

@@ -8,12 +8,16 @@ A front end is written once, whatever the storage is::
     POST /uploads/direct            {filename, size, content_type} -> where and how to send the file
     POST or PUT where that said     the bytes, to S3 or to this router
     POST /uploads/direct/complete   {ticket} -> the file, verified
+
+An endpoint of the app can take the ticket instead: :meth:`UploadsRouter.completed`.
 """
 
 from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path
+from fastapi.routing import iter_route_contexts
+from starlette.requests import Request
 
 from fastapi_async_storages.dependencies import StreamedUpload, named_storage
 from fastapi_async_storages.exceptions import ConfigurationError, NotFoundError
@@ -29,14 +33,96 @@ from fastapi_async_storages.http.problems import problem_responses
 from fastapi_async_storages.http.routes import ProblemRoute
 from fastapi_async_storages.keys import normalize_prefix
 from fastapi_async_storages.registry import DEFAULT
-from fastapi_async_storages.routers.direct_uploads import DirectRoutes
+from fastapi_async_storages.routers.direct_uploads import PATH, DirectRoutes
 from fastapi_async_storages.signing import SecretKey, TokenSigner
 from fastapi_async_storages.storage import Storage
 from fastapi_async_storages.uploads.direct import DirectUploads
 from fastapi_async_storages.uploads.pending_uploads import is_pending
 from fastapi_async_storages.uploads.rules import UploadRules
 
-__all__ = ["create_uploads_router"]
+__all__ = ["UploadsRouter", "create_uploads_router"]
+
+
+class UploadsRouter(APIRouter):
+    """A router for uploads, whose tickets other endpoints of the app can take.
+
+    :func:`create_uploads_router` makes it.
+
+    Args:
+        direct: Its routes of direct uploads.
+    """
+
+    def __init__(self, direct: DirectRoutes) -> None:
+        super().__init__(route_class=ProblemRoute)
+        self._direct = direct
+        direct.add_to(self)
+        self._direct_routes = [*self.routes]
+
+    def completed(self, get_ticket: Callable[..., Any]) -> Any:
+        """Declare the file of a ticket in a request, as a dependency of an endpoint.
+
+        ::
+
+            uploads = create_uploads_router(rules=rules, access=is_author, user=get_user)
+            app.include_router(uploads, prefix="/uploads")
+
+            async def get_ticket(document: DocumentIn) -> str:
+                return document.ticket
+
+            @app.post("/documents")
+            async def create(
+                document: DocumentIn, file: Annotated[StorageFile, uploads.completed(get_ticket)]
+            ) -> DocumentOut: ...
+
+        The client sends the ticket here, and not to ``complete_url``. What holds there, holds here:
+        the router's ``access`` and ``user`` are asked, the rules are applied, and a ticket works
+        once. But ``on_stored`` is not called: the endpoint is what makes the row.
+
+        The file is fresh: when the endpoint raises, or a later dependency, or the response does
+        not validate, it is deleted again before the answer is sent, unless a tracked SQLAlchemy
+        flush has taken it over. The client must upload it anew then.
+
+        FastAPI validates the body before: a wrong one costs no upload. It validates it for the
+        endpoint as well, and tells an error twice; ask for it by the same parameter name in both,
+        such as ``document``, or there are two bodies. Path and query it validates later.
+
+        The errors are answered as problems by :func:`add_problem_handlers`.
+
+        Args:
+            get_ticket: A FastAPI dependency that returns the ticket. It may return ``None``, and
+                the endpoint gets ``None`` then.
+        """
+        return self._direct.make_completion(get_ticket, self._find_path)
+
+    def _find_path(self, request: Request) -> str:
+        """Return where the tickets of this router were issued, from elsewhere in the same app.
+
+        Raises:
+            ConfigurationError: When it is not there, or more than once.
+        """
+        paths = {
+            context.path_format or ""
+            for context in iter_route_contexts(request.app.routes)
+            if context.original_route in self._direct_routes
+        }
+        paths = {path for path in paths if path.endswith(PATH)}
+        if len(paths) != 1:
+            raise ConfigurationError(
+                f"The app of {request.url.path} includes the uploads router whose tickets it takes"
+                f" at {sorted(paths) or 'no path'}: include it once, in this app."
+            )
+        scope = request.scope
+        # Of a mounted app: the tickets are signed for the path that the outermost app knows.
+        root_path = scope.get("root_path", "")
+        mounted_at = root_path.removeprefix(scope.get("app_root_path", root_path))
+        try:
+            path = paths.pop().format(**request.path_params)
+        except KeyError as error:
+            raise ConfigurationError(
+                f"{request.url.path} has no path parameter {error}, which the uploads router has"
+                " whose tickets it takes."
+            ) from error
+        return f"{mounted_at}{path}"
 
 
 async def _nobody() -> None:
@@ -61,7 +147,7 @@ def create_uploads_router(
     cache_control: str | None = None,
     form: bool = False,
     delete: AccessRule | None = None,
-) -> APIRouter:
+) -> UploadsRouter:
     """Return a router with direct uploads at ``/direct``, to be included with a prefix.
 
     An S3 storage takes the bytes itself: in a form whose policy allows this name, this size and
@@ -102,21 +188,22 @@ def create_uploads_router(
     if secret_key is not None:
         TokenSigner(secret_key, purpose="upload")  # Refuses a weak key now.
     check_access = make_access_dependency(access, None, denial="forbidden")
-    router = APIRouter(route_class=ProblemRoute)
-    DirectRoutes(
-        uploads=DirectUploads(
-            rules,
-            prefix=prefix,
-            cache_control=cache_control,
-            expires_in=expires_in,
-            multipart_threshold=multipart_threshold,
-        ),
-        storage_name=storage_name,
-        check_access=check_access,
-        get_user=user or _nobody,
-        on_stored=on_stored or _ignore,
-        secret_key=secret_key,
-    ).add_to(router)
+    router = UploadsRouter(
+        DirectRoutes(
+            uploads=DirectUploads(
+                rules,
+                prefix=prefix,
+                cache_control=cache_control,
+                expires_in=expires_in,
+                multipart_threshold=multipart_threshold,
+            ),
+            storage_name=storage_name,
+            check_access=check_access,
+            get_user=user or _nobody,
+            on_stored=on_stored or _ignore,
+            secret_key=secret_key,
+        )
+    )
     if form:
         upload = StreamedUpload(
             "file", rules=rules, storage=storage_name, prefix=prefix, cache_control=cache_control
