@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
-from botocore.exceptions import CredentialRetrievalError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from obstore import exceptions as obstore_errors
@@ -20,7 +19,6 @@ from fastapi_async_storages.backends._s3_obstore_errors import translate_obstore
 from fastapi_async_storages.exceptions import (
     BackendError,
     BackendTimeoutError,
-    BackendUnavailableError,
     ConfigurationError,
     IncompleteReadError,
     NotModifiedError,
@@ -333,17 +331,3 @@ class TestErrors:
         with pytest.raises(StorageError) as caught, translate_obstore_errors("S", "a"):
             raise error
         assert isinstance(caught.value, kind)
-
-    async def test_credentials_that_cannot_be_fetched_any_more(
-        self, make_s3_storage: MakeS3Storage, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        async with make_s3_storage() as storage:
-            engine = (await storage._connect()).engine
-
-            async def fail(*_: object) -> None:
-                raise CredentialRetrievalError(provider="own", error_msg="secret-url")
-
-            monkeypatch.setattr("aiobotocore.session.AioSession.get_credentials", fail)
-            with pytest.raises(BackendUnavailableError, match="credentials") as caught:
-                await engine.head("a")
-            assert "secret-url" not in str(caught.value)

@@ -468,7 +468,10 @@ class TestSources:
             await sweep(make_session, storage, [source])
 
 
-async def test_memory_is_constant(engine: AsyncEngine, make_session: MakeSession) -> None:
+async def test_memory_is_constant(
+    engine: AsyncEngine, make_session: MakeSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "fastapi_async_storages")  # pytest keeps what is logged.
     files = 8_000
     sizes: list[int] = []
 
