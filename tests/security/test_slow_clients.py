@@ -137,5 +137,5 @@ class TestRangeFlood:
             )
             assert answer.content == b"\0"
             used = read_memory(pid) - before
-        # What is read at a time, 1 MiB, and what is on its way to the client.
-        assert used < count * 2.5 * MIB, f"{used / count / MIB:.2f} MiB for each"
+        # Some blocks of 1 MiB: what is read at a time, and what is on its way to the client.
+        assert used < count * 4 * MIB, f"{used / count / MIB:.2f} MiB for each"

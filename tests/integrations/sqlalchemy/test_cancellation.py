@@ -2,7 +2,7 @@
 
 import gc
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from itertools import count
 from typing import Any, TypeAlias
 
@@ -14,13 +14,23 @@ from fastapi_async_storages.testing.contract._cancellation import cancel_at
 from tests.integrations.sqlalchemy.models import Document, storage
 from tests.integrations.sqlalchemy.state import read_contents, read_files, read_names
 
-pytestmark = pytest.mark.anyio
+pytestmark = [
+    pytest.mark.anyio,
+    # SQLAlchemy throws a connection away whose closing was cancelled, and aiosqlite warns of it.
+    pytest.mark.filterwarnings("ignore:<aiosqlite:ResourceWarning"),
+]
 
 MakeSession: TypeAlias = async_sessionmaker[AsyncSession]
 Work: TypeAlias = Callable[[AsyncSession], Coroutine[Any, Any, None]]
 
 MOST_STEPS = 500
 """More than any of the transactions here waits."""
+
+
+@pytest.fixture(autouse=True)
+def connections_end_here() -> Iterator[None]:
+    yield
+    gc.collect()  # Here, where the warning is ignored.
 
 
 async def add(session: AsyncSession) -> None:
