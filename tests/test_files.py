@@ -22,7 +22,8 @@ from fastapi_async_storages.images import FIRST_READ_BYTES
 from fastapi_async_storages.info import FileInfo
 from fastapi_async_storages.preconditions import Preconditions
 from fastapi_async_storages.ranges import ByteRange
-from fastapi_async_storages.storage import FileReader, Storage
+from fastapi_async_storages.readers import FileReader
+from fastapi_async_storages.storage import Storage
 from tests.servers.s3 import S3Server
 
 pytestmark = pytest.mark.anyio

@@ -5,14 +5,11 @@ import os
 import re
 import socket
 import sysconfig
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from aiobotocore.config import AioConfig
-from aiobotocore.session import get_session
 from botocore.exceptions import ClientError
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -20,27 +17,12 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from fastapi_async_storages.exceptions import BackendUnavailableError, MissingDependencyError
 from fastapi_async_storages.testing.seaweedfs import SeaweedFS
 from tests.servers.postgresql import find_binaries
-from tests.servers.s3 import S3Server, run_s3_server
+from tests.servers.s3 import S3Server, open_sdk_client, run_s3_server
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
 
 pytestmark = pytest.mark.anyio
-
-
-@asynccontextmanager
-async def open_client(
-    server: SeaweedFS | S3Server, secret_key: str | None = None
-) -> AsyncIterator["S3Client"]:
-    async with get_session().create_client(
-        "s3",
-        region_name="us-east-1",
-        endpoint_url=server.endpoint_url,
-        aws_access_key_id=server.access_key,
-        aws_secret_access_key=secret_key or server.secret_key,
-        config=AioConfig(s3={"addressing_style": "path"}),
-    ) as client:
-        yield client
 
 
 async def read_object(client: "S3Client", bucket: str, key: str) -> bytes:
@@ -57,14 +39,14 @@ def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
 
 async def test_s3_server_takes_and_gives_objects(s3_server: S3Server, s3_bucket: str) -> None:
     key = "test_servers/object"
-    async with open_client(s3_server) as client:
+    async with open_sdk_client(s3_server) as client:
         await client.put_object(Bucket=s3_bucket, Key=key, Body=b"content")
         assert await read_object(client, s3_bucket, key) == b"content"
         await client.delete_object(Bucket=s3_bucket, Key=key)
 
 
 async def test_s3_server_refuses_a_wrong_secret(s3_server: S3Server, s3_bucket: str) -> None:
-    async with open_client(s3_server, secret_key="wrong") as client:
+    async with open_sdk_client(s3_server, secret_key="wrong") as client:
         with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
             await client.put_object(Bucket=s3_bucket, Key="test_servers/refused", Body=b"")
 
@@ -80,7 +62,7 @@ def test_s3_server_is_the_one_that_the_environment_names(monkeypatch: pytest.Mon
 
 
 async def test_seaweedfs_has_only_the_buckets_that_were_created(seaweedfs: SeaweedFS) -> None:
-    async with open_client(seaweedfs) as client:
+    async with open_sdk_client(seaweedfs) as client:
         for key in ("a", "b"):
             # Asking first fills what the server remembers of missing buckets.
             with pytest.raises(client.exceptions.NoSuchBucket):
@@ -107,7 +89,7 @@ async def test_seaweedfs_killed_while_it_receives_keeps_what_it_answered(
     seaweedfs: SeaweedFS,
 ) -> None:
     endpoint_url = seaweedfs.endpoint_url
-    async with open_client(seaweedfs) as client:
+    async with open_sdk_client(seaweedfs) as client:
         await client.put_object(Bucket="first", Key="whole", Body=b"content")
         unfinished = await send_half_an_object(seaweedfs, "first", "half")
         await asyncio.to_thread(seaweedfs.kill)
@@ -123,7 +105,7 @@ async def test_seaweedfs_killed_while_it_receives_keeps_what_it_answered(
 
 async def send_half_an_object(server: SeaweedFS, bucket: str, key: str) -> asyncio.StreamWriter:
     """Begin a PUT; return the open connection when half of its body is on the way."""
-    async with open_client(server) as client:
+    async with open_sdk_client(server) as client:
         url = await client.generate_presigned_url("put_object", {"Bucket": bucket, "Key": key})
     target = url.removeprefix(server.endpoint_url)
     authority = server.endpoint_url.removeprefix("http://")
@@ -137,11 +119,11 @@ async def send_half_an_object(server: SeaweedFS, bucket: str, key: str) -> async
 
 async def test_seaweedfs_on_a_used_directory_has_its_files(tmp_path: Path) -> None:
     with SeaweedFS(tmp_path, buckets=["bucket"]) as first:
-        async with open_client(first) as client:
+        async with open_sdk_client(first) as client:
             await client.put_object(Bucket="bucket", Key="key", Body=b"content")
     with SeaweedFS(tmp_path, buckets=["bucket"]) as second:
         assert second.secret_key != first.secret_key
-        async with open_client(second) as client:
+        async with open_sdk_client(second) as client:
             assert await read_object(client, "bucket", "key") == b"content"
     log = (tmp_path / "weed.log").read_text()
     assert second.secret_key not in log

@@ -3,11 +3,10 @@
 import hashlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
 import pytest
-from aiobotocore.session import get_session
 
 from fastapi_async_storages import (
     ByteRange,
@@ -24,11 +23,8 @@ from fastapi_async_storages.exceptions import (
     IncompleteReadError,
 )
 from fastapi_async_storages.testing.faults import Corrupt, FaultyStorage, Truncate
-from tests.servers.s3 import S3Server
+from tests.servers.s3 import S3Server, open_sdk_client
 from tests.storages import BACKENDS, make_storage
-
-if TYPE_CHECKING:
-    pass
 
 pytestmark = pytest.mark.anyio
 
@@ -168,13 +164,7 @@ class TestFlippedBitOnDisk:
 class TestFlippedBitInTheBucket:
     async def replace(self, server: S3Server, key: str, content: bytes) -> None:
         """Put other bytes in the place of an object, with all that belongs to it."""
-        async with get_session().create_client(
-            "s3",
-            endpoint_url=server.endpoint_url,
-            region_name="us-east-1",
-            aws_access_key_id=server.access_key,
-            aws_secret_access_key=server.secret_key,
-        ) as client:
+        async with open_sdk_client(server) as client:
             head = await client.head_object(Bucket=server.bucket, Key=key)
             await client.put_object(
                 Bucket=server.bucket,

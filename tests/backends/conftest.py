@@ -2,16 +2,13 @@
 
 import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import uuid4
 
 import pytest
-from aiobotocore.config import AioConfig
-from aiobotocore.session import AioSession
 
 from fastapi_async_storages import S3Storage
-from tests.servers.s3 import S3Server
+from tests.servers.s3 import S3Server, open_sdk_client
 from tests.servers.s3_proxy import S3Proxy, run_s3_proxy
 
 if TYPE_CHECKING:
@@ -79,14 +76,5 @@ async def s3_proxy(s3_server: S3Server) -> AsyncIterator[S3Proxy]:
 @pytest.fixture(scope="module")
 async def s3_client(s3_server: S3Server) -> "AsyncIterator[S3Client]":
     """The SDK itself, to see what is really in the bucket."""
-    async with AsyncExitStack() as opened:
-        yield await opened.enter_async_context(
-            AioSession().create_client(
-                "s3",
-                endpoint_url=s3_server.endpoint_url,
-                aws_access_key_id=s3_server.access_key,
-                aws_secret_access_key=s3_server.secret_key,
-                region_name="us-east-1",
-                config=AioConfig(request_checksum_calculation="when_required"),
-            )
-        )
+    async with open_sdk_client(s3_server) as client:
+        yield client

@@ -2,19 +2,13 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
-from aiobotocore.session import get_session
 
-from tests.servers.s3 import S3Server
-
-if TYPE_CHECKING:
-    from types_aiobotocore_s3 import S3Client
+from tests.servers.s3 import S3Server, open_sdk_client
 
 
 @pytest.fixture
@@ -48,25 +42,13 @@ def pages_bucket(s3_server: S3Server) -> Iterator[str]:
 
 
 async def create_bucket(server: S3Server, name: str) -> None:
-    async with open_client(server) as client:
+    async with open_sdk_client(server) as client:
         await client.create_bucket(Bucket=name)
 
 
 async def delete_bucket(server: S3Server, name: str) -> None:
-    async with open_client(server) as client:
+    async with open_sdk_client(server) as client:
         async for page in client.get_paginator("list_objects_v2").paginate(Bucket=name):
             for item in page.get("Contents", []):
                 await client.delete_object(Bucket=name, Key=item["Key"])
         await client.delete_bucket(Bucket=name)
-
-
-@asynccontextmanager
-async def open_client(server: S3Server) -> AsyncIterator["S3Client"]:
-    async with get_session().create_client(
-        "s3",
-        endpoint_url=server.endpoint_url,
-        region_name="us-east-1",
-        aws_access_key_id=server.access_key,
-        aws_secret_access_key=server.secret_key,
-    ) as client:
-        yield client

@@ -3,18 +3,16 @@
 import os
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 from uuid import uuid4
 
 import pytest
-from aiobotocore.session import get_session
 
 from fastapi_async_storages import LocalStorage, S3Storage, Storage
 from fastapi_async_storages.backends._s3_parts import MIN_PART_SIZE
-from tests.servers.s3 import S3Server
+from tests.servers.s3 import S3Server, open_sdk_client
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
@@ -88,16 +86,8 @@ class S3Place(Place):
 @pytest.fixture(scope="module")
 async def s3_client(s3_server: S3Server) -> "AsyncIterator[S3Client]":
     """The SDK itself, to see what is really in the bucket."""
-    async with AsyncExitStack() as opened:
-        yield await opened.enter_async_context(
-            get_session().create_client(
-                "s3",
-                endpoint_url=s3_server.endpoint_url,
-                aws_access_key_id=s3_server.access_key,
-                aws_secret_access_key=s3_server.secret_key,
-                region_name="us-east-1",
-            )
-        )
+    async with open_sdk_client(s3_server) as client:
+        yield client
 
 
 @pytest.fixture

@@ -3,19 +3,18 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from aiobotocore.session import get_session
 
 from fastapi_async_storages import S3Storage
 from fastapi_async_storages.backends._s3_parts import MIN_PART_SIZE
 from fastapi_async_storages.exceptions import BackendUnavailableError
 from fastapi_async_storages.testing.seaweedfs import SeaweedFS
 from tests.backends.conftest import ENGINES
+from tests.servers.s3 import open_sdk_client
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
@@ -38,16 +37,8 @@ def server(tmp_path: Path) -> Iterator[SeaweedFS]:
 @pytest.fixture
 async def client(server: SeaweedFS) -> "AsyncIterator[S3Client]":
     """The SDK itself, to see what is really in the bucket."""
-    async with AsyncExitStack() as opened:
-        yield await opened.enter_async_context(
-            get_session().create_client(
-                "s3",
-                endpoint_url=server.endpoint_url,
-                aws_access_key_id=server.access_key,
-                aws_secret_access_key=server.secret_key,
-                region_name="us-east-1",
-            )
-        )
+    async with open_sdk_client(server) as client:
+        yield client
 
 
 @pytest.fixture(params=ENGINES)

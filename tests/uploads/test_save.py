@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from aiobotocore.session import get_session
 from fastapi import FastAPI, Request, UploadFile
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
@@ -34,6 +33,7 @@ from fastapi_async_storages.uploads.rules import ImageRules, UploadRules
 from fastapi_async_storages.uploads.save import save_upload
 from tests.asgi import open_client
 from tests.servers.http_server import serve
+from tests.servers.s3 import open_sdk_client
 from tests.uploads.samples import HTML, JPEG, PDF, PNG, make_image
 
 pytestmark = pytest.mark.anyio
@@ -248,13 +248,7 @@ async def test_a_refused_upload_leaves_nothing(
 
 async def list_open_multipart_uploads(request: pytest.FixtureRequest) -> list[str]:
     server = request.getfixturevalue("s3_server")
-    async with get_session().create_client(
-        "s3",
-        endpoint_url=server.endpoint_url,
-        aws_access_key_id=server.access_key,
-        aws_secret_access_key=server.secret_key,
-        region_name="us-east-1",
-    ) as client:
+    async with open_sdk_client(server) as client:
         answer = await client.list_multipart_uploads(Bucket=server.bucket)
     return sorted(upload["UploadId"] for upload in answer.get("Uploads", []))
 

@@ -16,7 +16,6 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from aiobotocore.session import get_session
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -28,7 +27,7 @@ from fastapi_async_storages.uploads.incoming import IncomingFile
 from fastapi_async_storages.uploads.rules import Scanner, UploadRules
 from fastapi_async_storages.uploads.streaming import UploadedForm
 from tests.servers.http_server import SERVERS, ServerName, serve, serve_in_process
-from tests.servers.s3 import S3Server
+from tests.servers.s3 import S3Server, open_sdk_client
 from tests.uploads.streaming_app import MAX_CONCURRENCY, PART_SIZE, make_environment
 
 pytestmark = pytest.mark.anyio
@@ -115,13 +114,7 @@ async def assert_untouched(storage: Storage, tmp_path: Path) -> None:
 
 async def list_open_uploads(server: S3Server, prefix: str) -> list[str]:
     """Return the names of the multipart uploads that are neither complete nor aborted."""
-    async with get_session().create_client(
-        "s3",
-        endpoint_url=server.endpoint_url,
-        region_name="us-east-1",
-        aws_access_key_id=server.access_key,
-        aws_secret_access_key=server.secret_key,
-    ) as client:
+    async with open_sdk_client(server) as client:
         listed = await client.list_multipart_uploads(Bucket=server.bucket)
     keys = [upload["Key"] for upload in listed.get("Uploads", [])]
     return [key for key in keys if key.startswith(prefix)]
