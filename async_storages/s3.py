@@ -15,7 +15,7 @@ from fastapi_async_storages.completion import run_in_thread
 from fastapi_async_storages.exceptions import InvalidNameError, NotFoundError
 from fastapi_async_storages.preconditions import Preconditions
 from fastapi_async_storages.ranges import ByteRange
-from fastapi_async_storages.storage import FileReader
+from fastapi_async_storages.readers import FileReader
 from fastapi_async_storages.streams import UploadSource
 
 __all__ = ["S3Storage"]

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from fastapi_async_storages.openapi import describe_uploads as describe_uploads
     from fastapi_async_storages.preconditions import Preconditions as Preconditions
     from fastapi_async_storages.ranges import ByteRange as ByteRange
+    from fastapi_async_storages.readers import FileReader as FileReader
     from fastapi_async_storages.registry import Storages as Storages
     from fastapi_async_storages.routers.files import create_files_router as create_files_router
     from fastapi_async_storages.routers.uploads import (
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from fastapi_async_storages.schemas import file_out as file_out
     from fastapi_async_storages.schemas import files_out as files_out
     from fastapi_async_storages.settings import storage_from_url as storage_from_url
-    from fastapi_async_storages.storage import FileReader as FileReader
     from fastapi_async_storages.storage import Storage as Storage
     from fastapi_async_storages.uploads.multipart import FormLimits as FormLimits
     from fastapi_async_storages.uploads.pending_uploads import sweep_pending as sweep_pending
@@ -55,7 +55,7 @@ _MODULES = {
     "ByteRange": "ranges",
     "FileInfo": "info",
     "FileOut": "schemas",
-    "FileReader": "storage",
+    "FileReader": "readers",
     "FormLimits": "uploads.multipart",
     "ImageRules": "uploads.rules",
     "LocalStorage": "backends.local",

@@ -23,7 +23,8 @@ from fastapi_async_storages.info import FileInfo
 from fastapi_async_storages.pending import PendingFile
 from fastapi_async_storages.preconditions import Preconditions
 from fastapi_async_storages.ranges import ByteRange
-from fastapi_async_storages.storage import Disposition, FileReader, Storage
+from fastapi_async_storages.readers import FileReader
+from fastapi_async_storages.storage import Disposition, Storage
 from fastapi_async_storages.streams import UploadSource
 
 __all__ = ["StorageFile", "StorageImage"]

@@ -26,7 +26,7 @@ from fastapi_async_storages.exceptions import (
 from fastapi_async_storages.info import FileInfo
 from fastapi_async_storages.preconditions import ANY_ETAG, Preconditions
 from fastapi_async_storages.ranges import ByteRange
-from fastapi_async_storages.storage import FileReader
+from fastapi_async_storages.readers import FileReader
 
 if TYPE_CHECKING:
     from aiobotocore.response import StreamingBody

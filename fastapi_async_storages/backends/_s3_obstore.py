@@ -43,7 +43,7 @@ from fastapi_async_storages.exceptions import (
 from fastapi_async_storages.info import FileInfo
 from fastapi_async_storages.preconditions import Preconditions
 from fastapi_async_storages.ranges import ByteRange, ContentRange
-from fastapi_async_storages.storage import FileReader
+from fastapi_async_storages.readers import FileReader
 
 if TYPE_CHECKING:
     from obstore import Attributes, GetOptions, GetResult

@@ -158,33 +158,12 @@ async def open_store(
             storage=bucket.storage,
         )
     sdk_config: Any = bucket.client.meta.config
-    config: S3Config = {
-        "bucket": bucket.name,
-        # With the bucket, as the SDK has put it there: "virtual hosted" means that it is in.
-        # By this name, since obstore reads the environment on its own: AWS_ENDPOINT_URL_S3 would
-        # take precedence over "endpoint".
-        "aws_endpoint_url_s3": place.base_url.rstrip("/"),
-        "virtual_hosted_style_request": True,
-        "s3_express": False,
-        "skip_signature": False,
-        "request_payer": False,
-        "conditional_put": "etag",
-        "region": place.region,
-        # Else a single file would be deleted by a request for many, whose answer is 200 even when
-        # it was refused.
-        "disable_bulk_delete": True,
-        "unsigned_payload": (sdk_config.s3 or {}).get("payload_signing_enabled") is False,
-    }
-    if sdk_config.request_checksum_calculation == "when_supported":
-        # The SDK sends a CRC, which obstore cannot; this is the other one that S3 takes. It is that
-        # of the signature: nothing is computed twice.
-        config["checksum_algorithm"] = "SHA256"
     bundle = session.get_config_variable("ca_bundle")
     # The root certificates are parsed, which takes 20 ms.
     return await anyio.to_thread.run_sync(
         partial(
             _create_store,
-            config,
+            _to_store_config(sdk_config, bucket.name, place),
             _to_client_options(sdk_config, place.base_url),
             max_retries=_to_attempts(sdk_config) - 1,
             credentials=credentials,
@@ -209,6 +188,31 @@ def _create_store(
         retry_config={"max_retries": max_retries},
         credential_provider=credentials,
     )
+
+
+def _to_store_config(sdk_config: Any, bucket_name: str, place: UrlSigner) -> "S3Config":
+    config: S3Config = {
+        "bucket": bucket_name,
+        # With the bucket, as the SDK has put it there: "virtual hosted" means that it is in.
+        # By this name, since obstore reads the environment on its own: AWS_ENDPOINT_URL_S3 would
+        # take precedence over "endpoint".
+        "aws_endpoint_url_s3": place.base_url.rstrip("/"),
+        "virtual_hosted_style_request": True,
+        "s3_express": False,
+        "skip_signature": False,
+        "request_payer": False,
+        "conditional_put": "etag",
+        "region": place.region,
+        # Else a single file would be deleted by a request for many, whose answer is 200 even when
+        # it was refused.
+        "disable_bulk_delete": True,
+        "unsigned_payload": (sdk_config.s3 or {}).get("payload_signing_enabled") is False,
+    }
+    if sdk_config.request_checksum_calculation == "when_supported":
+        # The SDK sends a CRC, which obstore cannot; this is the other one that S3 takes. It is that
+        # of the signature: nothing is computed twice.
+        config["checksum_algorithm"] = "SHA256"
+    return config
 
 
 def _to_client_options(sdk_config: Any, base_url: str) -> "ClientConfig":

@@ -16,8 +16,9 @@ from fastapi_async_storages.info import FileInfo
 from fastapi_async_storages.links import FileLinks
 from fastapi_async_storages.preconditions import Preconditions
 from fastapi_async_storages.ranges import ByteRange
+from fastapi_async_storages.readers import FileReader
 from fastapi_async_storages.signing import SecretKey
-from fastapi_async_storages.storage import Disposition, FileReader, Storage
+from fastapi_async_storages.storage import Disposition, Storage
 from fastapi_async_storages.streams import ByteStream
 
 if sys.platform == "win32":

@@ -40,7 +40,8 @@ from fastapi_async_storages.keys import normalize_prefix
 from fastapi_async_storages.preconditions import Preconditions
 from fastapi_async_storages.presigned import PresignedUploads
 from fastapi_async_storages.ranges import ByteRange
-from fastapi_async_storages.storage import FileReader, Storage
+from fastapi_async_storages.readers import FileReader
+from fastapi_async_storages.storage import Storage
 from fastapi_async_storages.streams import ByteStream
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from fastapi_async_storages.exceptions import RangeNotSatisfiableError
 from fastapi_async_storages.info import FileInfo
 from fastapi_async_storages.preconditions import ANY_ETAG, Preconditions
 from fastapi_async_storages.ranges import ByteRange, parse_range_header
-from fastapi_async_storages.storage import FileReader, Storage
+from fastapi_async_storages.readers import FileReader
+from fastapi_async_storages.storage import Storage
 
 __all__ = [
     "ConditionalRequest",

@@ -15,7 +15,8 @@ from fastapi_async_storages.exceptions import StorageError
 from fastapi_async_storages.info import FileInfo
 from fastapi_async_storages.preconditions import Preconditions
 from fastapi_async_storages.ranges import ByteRange
-from fastapi_async_storages.storage import FileReader, Storage
+from fastapi_async_storages.readers import FileReader
+from fastapi_async_storages.storage import Storage
 from fastapi_async_storages.streams import ByteStream
 from fastapi_async_storages.testing.faults.plan import (
     Corrupt,
