@@ -20,6 +20,7 @@ from fastapi_async_storages.completion import complete
 from fastapi_async_storages.exceptions import (
     FileTooLargeError,
     FileTooSmallError,
+    NotFoundError,
 )
 from fastapi_async_storages.info import FileInfo
 from fastapi_async_storages.presigned import PresignedForm, PresignedPart, PresignedParts
@@ -107,6 +108,11 @@ class S3PresignedUploads:
         is_over = suppress(self._client.exceptions.NoSuchUpload)
         with self._bucket.translate_errors(name), is_over:
             parts = await self._list_parts(target)
+            if not parts or _measure(parts) < size:
+                # SeaweedFS takes the parts away one by one when somebody else has completed it.
+                if await self._is_there(name):
+                    return
+                parts = await self._list_parts(target)
             self._check_whole(name, parts, size)
             await self._client.complete_multipart_upload(
                 **target, MultipartUpload={"Parts": [_identify(part) for part in parts]}
@@ -179,7 +185,7 @@ class S3PresignedUploads:
         return [*[part_size] * whole, *([rest] if rest or not whole else [])]
 
     def _check_whole(self, name: str, parts: Sequence[Mapping[str, Any]], size: int) -> None:
-        received = sum(part["Size"] for part in parts)
+        received = _measure(parts)
         if received != size or not parts:
             kind = FileTooLargeError if received > size else FileTooSmallError
             raise kind(
@@ -189,6 +195,13 @@ class S3PresignedUploads:
                 storage=self._bucket.storage,
                 name=name,
             )
+
+    async def _is_there(self, name: str) -> bool:
+        try:
+            await self._bucket.head(name)
+        except NotFoundError:
+            return False
+        return True
 
     async def _list_parts(self, target: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
         """List the parts that have come, the last version of each."""
@@ -211,6 +224,10 @@ class S3PresignedUploads:
             async for page in pages:
                 uploads += page.get("Uploads", ())
         return uploads
+
+
+def _measure(parts: Sequence[Mapping[str, Any]]) -> int:
+    return sum(part["Size"] for part in parts)
 
 
 def _identify(part: Mapping[str, Any]) -> Any:

@@ -223,6 +223,23 @@ async def test_a_missing_part_is_told(uploads: PresignedUploads, http: httpx.Asy
         await uploads.join_parts("pending/a", plan.upload_id, size=11 * MIB)
 
 
+@pytest.mark.parametrize("size", [0, 5])
+async def test_parts_that_vanish_while_somebody_else_joins_them_are_no_missing_ones(
+    uploads: PresignedUploads,
+    s3_storage: S3Storage,
+    s3_client: "S3Client",
+    s3_bucket: str,
+    prefix: str,
+    size: int,
+) -> None:
+    """SeaweedFS has the file by then, and still lists the upload."""
+    plan = await sign_parts(uploads, size)
+    await s3_client.put_object(Bucket=s3_bucket, Key=f"{prefix}/pending/a", Body=b"x" * size)
+    await uploads.join_parts("pending/a", plan.upload_id, size=size)
+    assert await s3_storage.get_size("pending/a") == size
+    await uploads.abort_parts("pending/a", plan.upload_id)
+
+
 async def test_parts_that_are_aborted_are_gone(
     uploads: PresignedUploads,
     http: httpx.AsyncClient,
