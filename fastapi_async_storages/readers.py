@@ -33,6 +33,7 @@ class FileReader:
         self.info = info
         self.content_range = content_range
         self._expected: str | None = None
+        self._is_broken = False
         self._chunks = self._check(chunks)
         self._storage = storage
 
@@ -40,9 +41,11 @@ class FileReader:
         """Return the chunks as the backend delivers them.
 
         Raises:
-            IncompleteReadError: While iterating, when the body ends before its last byte.
+            IncompleteReadError: While iterating, when the body ends before its last byte; and at
+                once, when reading has failed or was cancelled before.
             CorruptFileError: After the last chunk of a verified file that is not what was stored.
         """
+        self._check_unbroken()
         return self._chunks
 
     async def read(self) -> bytes:
@@ -52,7 +55,7 @@ class FileReader:
             IncompleteReadError: When the body ends before its last byte.
             CorruptFileError: When a verified file is not what was stored.
         """
-        return b"".join([chunk async for chunk in self._chunks])
+        return b"".join([chunk async for chunk in self])
 
     def expect(self, checksum: str | None) -> None:
         """Verify the file while it is read: raise at its end when it is another one.
@@ -72,15 +75,32 @@ class FileReader:
                 name=self.info.name,
             )
 
+    def _check_unbroken(self) -> None:
+        if self._is_broken:
+            raise IncompleteReadError(
+                f"Reading {self.info.name!a} in {self._storage} has failed or was cancelled before:"
+                " open it again.",
+                storage=self._storage,
+                name=self.info.name,
+            )
+
     async def _check(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        expected = self.content_range.length if self.content_range else self.info.size
         received = 0
         checksum = Checksum()
-        async for chunk in chunks:
-            received += len(chunk)
-            if self._expected is not None:
-                await checksum.update(chunk)
-            yield chunk
+        try:
+            async for chunk in chunks:
+                received += len(chunk)
+                if self._expected is not None:
+                    await checksum.update(chunk)
+                yield chunk
+            self._check_whole(received, str(checksum))
+        except BaseException:
+            # A generator that has raised looks like one that is at its end.
+            self._is_broken = True
+            raise
+
+    def _check_whole(self, received: int, checksum: str) -> None:
+        expected = self.content_range.length if self.content_range else self.info.size
         # A lost connection can look like an end of the body; a short file must never pass for one.
         if received != expected:
             raise IncompleteReadError(
@@ -89,12 +109,12 @@ class FileReader:
                 storage=self._storage,
                 name=self.info.name,
             )
-        if self._expected not in (None, str(checksum)):
+        if self._expected not in (None, checksum):
             raise CorruptFileError(
                 f"{self.info.name!a} in {self._storage} has other bytes than were stored, by its"
                 f" checksum: {checksum}, and not {self._expected}.",
                 storage=self._storage,
                 name=self.info.name,
                 expected=self._expected,
-                actual=str(checksum),
+                actual=checksum,
             )

@@ -61,7 +61,7 @@ IMAGES = {
 
 def cut_off(media_type: str, content: bytes) -> bytes:
     """Cut an image off within its header, behind what proves its format."""
-    lengths = {"image/avif": 100, "image/bmp": 24, "image/gif": 9}
+    lengths = {"image/avif": 100, "image/bmp": 24, "image/gif": 15}
     return content[: lengths.get(media_type, 18)]
 
 
@@ -160,6 +160,37 @@ def test_a_header_that_never_ends_is_refused() -> None:
 def test_a_file_that_is_cut_off_is_refused(media_type: str, content: bytes) -> None:
     with pytest.raises(InvalidImageError, match=f"{media_type} and is cut off"):
         read_image_header(cut_off(media_type, content), is_whole=True)
+
+
+def make_gif(screen: tuple[int, int], frame: tuple[int, int, int, int], blocks: bytes) -> bytes:
+    head = b"GIF89a" + struct.pack("<HHBBB", *screen, 0x80, 0, 0) + bytes(6)
+    return head + blocks + b"," + struct.pack("<HHHHB", *frame, 0) + b"\x02\x02\x44\x01\x00;"
+
+
+@pytest.mark.parametrize(
+    "screen,frame,size",
+    [
+        ((1, 1), (0, 0, 9000, 8000), (9000, 8000)),
+        ((0, 0), (0, 0, 20, 10), (20, 10)),
+        ((30, 30), (25, 2, 10, 3), (35, 30)),
+    ],
+)
+@pytest.mark.parametrize(
+    "blocks", [b"", b"!\xfe\x03abc\x02de\x00!\xf9\x04\x00\x00\x00\x00\x00"], ids=["first", "later"]
+)
+def test_a_frame_that_is_larger_than_the_screen_of_its_gif_counts(
+    screen: tuple[int, int], frame: tuple[int, int, int, int], size: tuple[int, int], blocks: bytes
+) -> None:
+    content = make_gif(screen, frame, blocks)
+    assert read_image_header(content, is_whole=True) == ImageHeader("image/gif", *size)
+    with Image.open(BytesIO(content)) as image:
+        assert image.size == size
+
+
+def test_a_gif_of_comments_is_refused() -> None:
+    content = make_gif((1, 1), (0, 0, 1, 1), b"!\xfe\x01a\x00" * 5000)
+    with pytest.raises(InvalidImageError, match="damaged"):
+        read_image_header(content, is_whole=True)
 
 
 def test_an_image_without_pixels_is_refused() -> None:

@@ -1,5 +1,6 @@
 """SHA-256 of what was sent is what is stored, and a flipped bit is found when the file is read."""
 
+import asyncio
 import hashlib
 import os
 from pathlib import Path
@@ -22,7 +23,7 @@ from fastapi_async_storages.exceptions import (
     CorruptFileError,
     IncompleteReadError,
 )
-from fastapi_async_storages.testing.faults import Corrupt, FaultyStorage, Truncate
+from fastapi_async_storages.testing.faults import Corrupt, FaultyStorage, Pause, Truncate
 from tests.servers.s3 import S3Server, open_sdk_client
 from tests.storages import BACKENDS, make_storage
 
@@ -159,6 +160,23 @@ class TestFlippedBitOnDisk:
             await file.verify()
         with pytest.raises(ChecksumUnknownError, match="no checksum"):
             await read(file.storage, "a.txt", verify=True)
+
+
+async def test_who_reads_on_after_a_cancellation_gets_no_short_file(storage: Storage) -> None:
+    name = await storage.upload(bytes(3_000_000), "a.bin")
+    faulty = FaultyStorage(storage)
+    pause = Pause("open", at=2_000_000)
+    faulty.plan.append(pause)
+    async with faulty.open(name) as reader:
+        reading = asyncio.ensure_future(reader.read())
+        await pause.reached()
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+        with pytest.raises(IncompleteReadError, match="open it again"):
+            await reader.read()
+        with pytest.raises(IncompleteReadError, match="open it again"):
+            aiter(reader)
 
 
 class TestFlippedBitInTheBucket:

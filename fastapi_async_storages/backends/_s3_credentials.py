@@ -13,7 +13,12 @@ from typing import Any
 
 from aiobotocore.session import AioSession
 from botocore.credentials import RefreshableCredentials
-from botocore.exceptions import BotoCoreError, ClientError, CredentialRetrievalError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    ParamValidationError,
+)
 
 from fastapi_async_storages.completion import run_in_thread
 
@@ -80,6 +85,8 @@ def _report_failures() -> Iterator[None]:
     except CredentialRetrievalError as error:
         details = error.kwargs  # Its text is what a program has printed as its error.
         cause = details.get("cause") or details.get("provider", "")
+    except ParamValidationError as error:  # It would pass for a wrong name of the bucket.
+        cause = _describe(error)
     except BotoCoreError:
         raise
     except Exception as error:  # noqa: BLE001 - There is no list of what sources raise.

@@ -10,6 +10,8 @@ other engine, from which this one inherits:
 - Copies with conditions and with their headers, which obstore does not send.
 - Lists: obstore takes a folder's marker ``a/`` for a file ``a``, and fails at ``a//b``.
 - Deleting many files: obstore does not say which of them stayed.
+- Answers that it cannot read, such as one with a header that is not ASCII: they are asked for
+  again.
 
 Source: measured with obstore 0.12.1 (object_store 0.14.2).
 """
@@ -30,7 +32,10 @@ from fastapi_async_storages.backends._s3_aiobotocore import (
 )
 from fastapi_async_storages.backends._s3_bucket import Bucket
 from fastapi_async_storages.backends._s3_objects import ObjectAttributes, to_file_info, to_headers
-from fastapi_async_storages.backends._s3_obstore_errors import translate_obstore_errors
+from fastapi_async_storages.backends._s3_obstore_errors import (
+    UnreadableAnswerError,
+    translate_obstore_errors,
+)
 from fastapi_async_storages.backends._s3_obstore_store import SharedCredentials, open_store
 from fastapi_async_storages.backends._s3_payloads import HashedBody
 from fastapi_async_storages.backends._s3_writes import write_checked
@@ -140,6 +145,8 @@ class ObstoreEngine(AiobotocoreEngine):
         except NotFoundError:
             await self._bucket.confirm()
             raise
+        except UnreadableAnswerError:
+            return await super().head(name)
         return _to_info(name, result)
 
     @asynccontextmanager
@@ -152,16 +159,16 @@ class ObstoreEngine(AiobotocoreEngine):
             try:
                 with translate_obstore_errors(self._bucket.storage, name):
                     result = await get_async(self._store, key, options=options)
-            except (RangeNotSatisfiableError, NotModifiedError) as error:
+            except (RangeNotSatisfiableError, NotModifiedError, UnreadableAnswerError) as error:
                 refused = error
             else:
                 info = _to_info(name, result)
-                # Of what the server did not check, because it does not know it.
-                self._enforce(preconditions, info)
                 start, end = result.range
                 chunks = self._receive(name, result)
                 del result  # Its connection is closed with the last reference to it.
                 async with aclosing(chunks):
+                    # Of what the server did not check, because it does not know it.
+                    self._enforce(preconditions, info)
                     yield FileReader(
                         info,
                         chunks,
@@ -171,6 +178,10 @@ class ObstoreEngine(AiobotocoreEngine):
                         storage=self._bucket.storage,
                     )
                 return
+        if isinstance(refused, UnreadableAnswerError):
+            async with super().get(name, byte_range, preconditions) as reader:
+                yield reader
+            return
         await self._explain(name, refused, preconditions)
         raise refused
 

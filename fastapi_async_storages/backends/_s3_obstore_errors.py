@@ -21,7 +21,12 @@ from fastapi_async_storages.exceptions import (
     StorageError,
 )
 
-__all__ = ["translate_obstore_errors"]
+__all__ = ["UnreadableAnswerError", "translate_obstore_errors"]
+
+
+class UnreadableAnswerError(BackendError):
+    """obstore cannot read an answer, such as one with a header that is not ASCII."""
+
 
 _DUMP = "\n\nDebug source:\n"
 _STATUS = re.compile(r"^\s*status: ([0-9]{3}),$", re.MULTILINE)
@@ -57,7 +62,7 @@ _BODY_FAILURES: Mapping[str, tuple[type[StorageError], str]] = {
     "Timeout": (BackendTimeoutError, "no answer in time"),
 }
 
-_UNKNOWN = (BackendError, "the transfer engine failed")
+_UNKNOWN = (UnreadableAnswerError, "the transfer engine failed")
 _NO_TLS = (BackendUnavailableError, "no TLS connection")
 
 

@@ -23,6 +23,7 @@ from fastapi_async_storages.exceptions import ConfigurationError, MissingDepende
 
 try:
     import obstore
+    from obstore.exceptions import BaseError
     from obstore.store import S3Store
 except ModuleNotFoundError:
     raise MissingDependencyError(
@@ -38,9 +39,13 @@ __all__ = ["SharedCredentials", "check_options", "open_store"]
 _UNSUPPORTED = ("client_cert", "connector_args", "proxies_config", "tcp_keepalive")
 
 CREDENTIALS_SECONDS = 60
-"""How long credentials are used before the SDK is asked again, and obstore asks here again.
+"""How long credentials are used before the SDK is asked again, and obstore asks here again."""
 
-Source: botocore's ``RefreshableCredentials`` have 10 minutes left, at least, whenever it is asked.
+SAFE_TTL = timedelta(minutes=20)
+"""Credentials that expire sooner are asked for at every request: the SDK may be fetching others.
+
+Source: botocore's ``RefreshableCredentials`` try to for the last 15 minutes, and are used until
+then.
 """
 
 _MIN_TTL = timedelta(minutes=5)
@@ -108,6 +113,7 @@ class SharedCredentials:
     def __init__(self, session: AioSession) -> None:
         self._session = session
         self._kept: S3Credential | None = None
+        self._seconds = 0
         self._renew_at = -math.inf
 
     async def renew(self) -> None:
@@ -117,7 +123,10 @@ class SharedCredentials:
             return
         credentials: Any = await self._session.get_credentials()
         frozen = await credentials.get_frozen_credentials()
-        self._renew_at = now + CREDENTIALS_SECONDS
+        expires_at = getattr(credentials, "_expiry_time", None)  # Others never expire.
+        is_safe = expires_at is None or expires_at - datetime.now(UTC) > SAFE_TTL
+        self._seconds = CREDENTIALS_SECONDS if is_safe else 0
+        self._renew_at = now + self._seconds
         self._kept = {
             "access_key_id": frozen.access_key,
             "secret_access_key": frozen.secret_key,
@@ -129,7 +138,7 @@ class SharedCredentials:
         """Return them, as obstore asks for them, in a thread of its own."""
         if self._kept is None:
             raise RuntimeError("The credentials were not renewed before the first request.")
-        expires_at = datetime.now(UTC) + _MIN_TTL + timedelta(seconds=CREDENTIALS_SECONDS)
+        expires_at = datetime.now(UTC) + _MIN_TTL + timedelta(seconds=self._seconds)
         return {**self._kept, "expires_at": expires_at}
 
 
@@ -159,16 +168,24 @@ async def open_store(
         )
     sdk_config: Any = bucket.client.meta.config
     bundle = session.get_config_variable("ca_bundle")
-    # The root certificates are parsed, which takes 20 ms.
-    return await anyio.to_thread.run_sync(
-        partial(
-            _create_store,
-            _to_store_config(sdk_config, bucket.name, place),
-            _to_client_options(sdk_config, place.base_url),
-            max_retries=_to_attempts(sdk_config) - 1,
-            credentials=credentials,
-            ca_bundle=bundle,
-        )
+    create = partial(
+        _create_store,
+        _to_store_config(sdk_config, bucket.name, place),
+        _to_client_options(sdk_config, place.base_url),
+        max_retries=_to_attempts(sdk_config) - 1,
+        credentials=credentials,
+        ca_bundle=bundle,
+    )
+    try:
+        # The root certificates are parsed, which takes 20 ms.
+        return await anyio.to_thread.run_sync(create)
+    except (OSError, ValueError, BaseError) as error:
+        # Not with its text, which may have the password of a proxy in it.
+        reason = (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
+    raise ConfigurationError(
+        f"{bucket.storage}: obstore refuses the CA bundle (AWS_CA_BUNDLE, ca_bundle) or the"
+        f" client_config: {reason}.",
+        storage=bucket.storage,
     )
 
 

@@ -29,6 +29,7 @@ _QUARTER_TURNS = frozenset({5, 6, 7, 8})
 _JPEG_MARKER = re.compile(rb"[^\xff]*+\xff++([^\xff])", re.DOTALL)
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _START_OF_SCAN, _APP1 = 0xDA, 0xE1
+_GIF_EXTENSION, _GIF_PICTURE = 0x21, 0x2C
 _WITHOUT_LENGTH = frozenset({0x00, 0x01, *range(0xD0, 0xD9)})
 
 
@@ -79,8 +80,28 @@ def read_jpeg(head: bytes) -> Measured:
 
 
 def read_gif(head: bytes) -> Measured:
-    """Source: GIF89a specification, section 18 (Logical Screen Descriptor)."""
-    return *struct.unpack_from("<HH", head, 6), False
+    """Walk to the first picture, for which decoders make room where the screen has none.
+
+    Source: GIF89a specification, sections 15 (data sub-blocks), 18 (Logical Screen Descriptor), 19
+    (its colours) and 20 (Image Descriptor).
+    """
+    width, height, flags = struct.unpack_from("<HHB", head, 6)
+    position = 13 + (3 << 1 + (flags & 0b111) if flags & 0x80 else 0)
+    is_within_extension = False
+    for _ in range(MAX_PIECES):
+        first = head[position]
+        if is_within_extension:
+            position += 1 + first
+            is_within_extension = first > 0
+        elif first == _GIF_EXTENSION:
+            position += 2
+            is_within_extension = True
+        elif first == _GIF_PICTURE:
+            left, top, columns, rows = struct.unpack_from("<HHHH", head, position + 1)
+            return max(width, left + columns), max(height, top + rows), False
+        else:
+            break
+    raise ValueError("A GIF without a picture, or with too many blocks before it.")
 
 
 def read_bmp(head: bytes) -> Measured:

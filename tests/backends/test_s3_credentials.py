@@ -1,5 +1,6 @@
 """Credentials of a program that the AWS configuration names, which may fail at any time."""
 
+import asyncio
 import json
 import shlex
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from fastapi_async_storages import S3Storage
-from fastapi_async_storages.exceptions import BackendUnavailableError
+from fastapi_async_storages.exceptions import BackendUnavailableError, PermissionDeniedError
 from tests.backends.conftest import ENGINES, MakeS3Storage
 from tests.servers.s3 import S3Server
 
@@ -158,17 +159,42 @@ async def test_a_source_that_fails_later_and_works_again(
         assert await storage.exists("a.txt")
 
 
+async def is_stored(storage: S3Storage) -> bool:
+    try:
+        await storage.upload(b"1", "a.txt")
+    except PermissionDeniedError:
+        return False
+    return True
+
+
 async def test_credentials_that_expire_are_replaced_while_the_storage_is_open(
     make_s3_storage: MakeS3Storage, source: Source
 ) -> None:
     source.print_keys(minutes=5, access_key="FIRST")
     async with make_s3_storage(**NO_KEYS) as storage:
         assert "X-Amz-Credential=FIRST" in await storage.get_path("a.txt")
+        with pytest.raises(PermissionDeniedError):
+            await storage.exists("a.txt")
         source.print_keys(minutes=60)
-        await storage.upload(b"1", "a.txt")
+        async with asyncio.timeout(10):
+            while True:
+                if await is_stored(storage):
+                    break
+                await asyncio.sleep(0.02)  # obstore keeps credentials for 100 ms.
         calls = source.calls
         assert f"X-Amz-Credential={source.access_key}" in await storage.get_path("a.txt")
         assert await storage.exists("a.txt")
         await storage.copy("a.txt", "b.txt")
         assert await storage.get_size("b.txt") == 1
         assert source.calls == calls
+
+
+async def test_a_source_that_asks_for_nonsense_is_no_wrong_name_of_a_bucket(
+    make_s3_storage: MakeS3Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "token").write_text("x")  # AWS wants four characters.
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(tmp_path / "token"))
+    monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/some")
+    with pytest.raises(BackendUnavailableError, match="credentials could not be loaded"):
+        async with make_s3_storage(**NO_KEYS) as storage:
+            await storage.upload(b"1", "a.txt")

@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from obstore import exceptions as obstore_errors
 
-from fastapi_async_storages import Preconditions, S3Storage
+from fastapi_async_storages import ByteRange, Preconditions, S3Storage
 from fastapi_async_storages.backends._s3_obstore import MAX_BODY_SIZE
 from fastapi_async_storages.backends._s3_obstore_errors import translate_obstore_errors
 from fastapi_async_storages.exceptions import (
@@ -95,6 +96,28 @@ class TestShares:
         stored = await s3_client.head_object(Bucket=s3_bucket, Key=f"{prefix}/a.txt")
         assert stored["ContentType"] == "text/plain"
 
+    async def test_an_answer_that_obstore_cannot_read_is_asked_for_by_the_sdk(
+        self, make_s3_storage: MakeS3Storage, s3_client: "S3Client", s3_bucket: str, prefix: str
+    ) -> None:
+        await s3_client.put_object(
+            Bucket=s3_bucket,
+            Key=f"{prefix}/a.txt",
+            Body=b"content",
+            ContentType="text/plain",
+            ContentDisposition='attachment; filename="\u00dcbersicht.pdf"',
+        )
+        async with make_s3_storage() as storage:
+            info = await storage.get_info("a.txt")
+            assert (info.size, info.content_type) == (7, "text/plain")
+            async with storage.open("a.txt", byte_range=ByteRange(1, 3)) as reader:
+                assert await reader.read() == b"ont"
+                assert reader.info.etag == info.etag
+            with pytest.raises(NotModifiedError):
+                async with storage.open(
+                    "a.txt", preconditions=Preconditions(if_none_match=(info.etag or "",))
+                ):
+                    pass
+
     async def test_a_checksum_is_sent_where_the_sdk_would_send_one(
         self, make_proxied: Callable[..., S3Storage], s3_proxy: S3Proxy
     ) -> None:
@@ -128,6 +151,23 @@ class TestConfiguration:
     ) -> None:
         with pytest.raises(ConfigurationError, match=match):
             S3Storage("files", **{"engine": "obstore", **options})
+
+    @pytest.mark.parametrize("content", [None, b"no certificate"])
+    async def test_a_wrong_ca_bundle_is_no_missing_file(
+        self,
+        make_s3_storage: MakeS3Storage,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        content: bytes | None,
+    ) -> None:
+        bundle = tmp_path / "ca.pem"
+        if content is not None:
+            bundle.write_bytes(content)
+        # The SDK's own client is content with it: it looks at it at its first TLS connection.
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(bundle))
+        storage = make_s3_storage()
+        with pytest.raises(ConfigurationError, match="AWS_CA_BUNDLE"):
+            await storage.exists("a.txt")
 
     async def test_a_directory_bucket_is_refused(self, make_s3_storage: MakeS3Storage) -> None:
         options = {"endpoint_url": None, "region_name": "us-east-1"}

@@ -60,7 +60,7 @@ async def wait_for_shutdown(url: str) -> None:
     async def is_refused() -> bool:
         try:
             _, writer = await asyncio.open_connection(address.hostname, address.port)
-        except ConnectionRefusedError:
+        except ConnectionError:  # Refused, or reset when it stops in this moment.
             return True
         writer.close()
         return False
