@@ -472,7 +472,7 @@ async def test_memory_is_constant(
     engine: AsyncEngine, make_session: MakeSession, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING, "fastapi_async_storages")  # pytest keeps what is logged.
-    files = 8_000
+    files = 16_000
     sizes: list[int] = []
 
     class Huge(MemoryStorage):
@@ -499,6 +499,7 @@ async def test_memory_is_constant(
 
     assert (report.files, report.orphans) == (files, files // 2)
     # 2,000 records take 400 kB: with their names, times and sizes. The first pages fill the caches
-    # of statements, and of whoever measures the coverage.
-    _, *warm = sizes
-    assert max(warm) - min(warm) < 100_000
+    # of statements, and of whoever measures the coverage; and some of a page is left until the
+    # garbage collector comes.
+    _, _, *warm = sizes
+    assert max(warm[3:]) - max(warm[:3]) < 100_000
