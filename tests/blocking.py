@@ -1,5 +1,6 @@
 """What must not happen in the event loop: a call that waits for a disk, a lock or a clock."""
 
+import asyncio
 import fcntl
 import io
 import os
@@ -11,9 +12,10 @@ from importlib import import_module
 from blockbuster import BlockBuster
 from blockbuster.blockbuster import BlockBusterFunction
 
+from fastapi_async_storages import MemoryStorage
 from fastapi_async_storages.testing import seaweedfs
 
-__all__ = ["forbid_blocking"]
+__all__ = ["CountingStorage", "forbid_blocking"]
 
 OURS = ["fastapi_async_storages", "async_storages"]
 
@@ -53,3 +55,27 @@ def load_packages() -> None:
     for package in map(import_module, OURS):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             import_module(module.name)
+
+
+class CountingStorage(MemoryStorage):
+    """Counts the names that are checked while no other task of the loop gets to run.
+
+    Attributes:
+        checked_at_once: The most of them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.checked_at_once = 0
+        self._checked = 0
+
+    def get_name(self, name: str) -> str:
+        """Count, and start anew when the loop goes on."""
+        if self._checked == 0:
+            asyncio.get_running_loop().call_soon(self._start_anew)
+        self._checked += 1
+        self.checked_at_once = max(self.checked_at_once, self._checked)
+        return super().get_name(name)
+
+    def _start_anew(self) -> None:
+        self._checked = 0

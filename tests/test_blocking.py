@@ -1,5 +1,6 @@
 """The suite sees our code block an event loop: in all tests, without their doing."""
 
+import asyncio
 import os
 import threading
 import time
@@ -10,6 +11,8 @@ import pytest
 from blockbuster import BlockingError
 
 from fastapi_async_storages import MemoryStorage
+from fastapi_async_storages.exceptions import InvalidNameError
+from tests.blocking import CountingStorage
 
 pytestmark = pytest.mark.anyio
 
@@ -38,3 +41,26 @@ async def test_what_blocks_below_our_code_is_an_error(block: Callable[[], object
 
     with pytest.raises(BlockingError):
         await MemoryStorage().upload(chunks(), "a")
+
+
+async def test_other_tasks_run_while_many_names_are_checked() -> None:
+    storage = CountingStorage()
+    await storage.upload(b"", "4999")
+    storage.checked_at_once = 0
+    names = {str(number) for number in range(5000)}
+    deletion = asyncio.create_task(storage.delete_many(names))
+    await asyncio.sleep(0)
+    assert storage.checked_at_once
+    names.clear()  # By another task, which may: these are the caller's own.
+    assert await deletion == {}
+
+    assert not await storage.exists("4999")
+    assert 1 < storage.checked_at_once <= 1000
+
+
+async def test_many_names_are_checked_before_the_first_file_is_deleted() -> None:
+    storage = CountingStorage()
+    await storage.upload(b"", "0")
+    with pytest.raises(InvalidNameError):
+        await storage.delete_many([*map(str, range(5000)), "../a"])
+    assert await storage.exists("0")

@@ -2,14 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 
 from fastapi_async_storages.exceptions import InvalidNameError
 from fastapi_async_storages.files import StorageFile
 from fastapi_async_storages.integrations.sqlalchemy.column_types import Cleanup
 from fastapi_async_storages.integrations.sqlalchemy.names import FileNames
-from fastapi_async_storages.storage import Storage
+from fastapi_async_storages.storage import NAMES_AT_ONCE, Storage
 
 __all__ = ["clean_up"]
 
@@ -39,22 +39,37 @@ async def clean_up(names: FileNames) -> None:
             await asyncio.gather(*work)
 
 
-async def _clean_up(storage: Storage, cleanup: Cleanup, names: Iterable[str]) -> None:
-    safe = sorted(name for name in names if _is_safe(storage, name))
+async def _clean_up(storage: Storage, cleanup: Cleanup, names: Collection[str]) -> None:
+    safe = await _select_safe(storage, names)
     if callable(cleanup):
-        await _call(cleanup, [StorageFile.from_stored(storage, name) for name in safe])
+        await _call(storage, cleanup, safe)
     elif safe:
         await _delete(storage, safe)
 
 
+async def _select_safe(storage: Storage, names: Collection[str]) -> Sequence[str]:
+    ordered, safe = sorted(names), list[str]()
+    for count, name in enumerate(ordered, 1):
+        if _is_safe(storage, name):
+            safe.append(name)
+        if count % NAMES_AT_ONCE == 0:  # A bulk DELETE may let go of a million files.
+            try:
+                await asyncio.sleep(0)
+            except asyncio.CancelledError:
+                _log_late(storage, ordered)
+                raise
+    return safe
+
+
 async def _call(
-    cleanup: Callable[[StorageFile], Awaitable[None]], files: Sequence[StorageFile]
+    storage: Storage, cleanup: Callable[[StorageFile], Awaitable[None]], names: Sequence[str]
 ) -> None:
-    for index, file in enumerate(files):
+    for index, name in enumerate(names):
+        file = StorageFile.from_stored(storage, name)
         try:
             await cleanup(file)
         except asyncio.CancelledError:
-            _log_late(file.storage, [file.name for file in files[index:]])
+            _log_late(storage, names[index:])
             raise
         except Exception:  # It is the app's own code, and the transaction stands.
             _logger.warning("%r is left to the sweep: its clean-up failed.", file, exc_info=True)

@@ -1,7 +1,8 @@
 """What happens to files that no row names any more, and when that fails."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -11,10 +12,13 @@ from sqlalchemy import delete, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from fastapi_async_storages import StorageFile
+from fastapi_async_storages import Storage, StorageFile
 from fastapi_async_storages.exceptions import StorageError
-from fastapi_async_storages.integrations.sqlalchemy import FileType, cleanup, track_files
+from fastapi_async_storages.integrations.sqlalchemy import FileType, track_files
+from fastapi_async_storages.integrations.sqlalchemy import cleanup as clean_ups
+from fastapi_async_storages.integrations.sqlalchemy.column_types import Cleanup
 from fastapi_async_storages.testing.faults import Fail, Pause
+from tests.blocking import CountingStorage
 from tests.integrations.sqlalchemy.databases import create_tables, make_sqlite_engine
 from tests.integrations.sqlalchemy.models import (
     Attachment,
@@ -180,11 +184,59 @@ async def test_other_backends(backend: str, request: pytest.FixtureRequest, tmp_
         await engine.dispose()
 
 
+@asynccontextmanager
+async def letting_go_of_many(
+    where: Storage, folder: Path, cleanup: Cleanup = "delete"
+) -> AsyncIterator[AsyncSession]:
+    """A session that has deleted 5,000 rows and has to commit that; one of the files is there."""
+
+    class Base(DeclarativeBase):
+        pass
+
+    class Row(Base):
+        __tablename__ = "rows"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        file: Mapped[StorageFile | None] = mapped_column(FileType(where, cleanup=cleanup))
+
+    engine = make_sqlite_engine(folder / "rows.db")
+    await create_tables(engine, Base.metadata)
+    await where.upload(b"abc", "4999")
+    async with track_files(async_sessionmaker(engine))() as session:
+        names = [{"file": str(number)} for number in range(5000)]
+        await session.execute(text("INSERT INTO rows (file) VALUES (:file)"), names)
+        await session.execute(delete(Row))
+        yield session
+    await engine.dispose()
+
+
+@pytest.mark.parametrize("cleanup", ["delete", StorageFile.delete], ids=["delete", "own"])
+async def test_other_tasks_run_while_many_files_are_cleaned_up(
+    tmp_path: Path, cleanup: Cleanup
+) -> None:
+    counting = CountingStorage()
+    async with letting_go_of_many(counting, tmp_path, cleanup) as session:
+        counting.checked_at_once = 0
+        await session.commit()
+    assert not await counting.exists("4999")
+    assert 1 < counting.checked_at_once <= 1000
+
+
+async def test_names_that_are_checked_for_too_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(clean_ups, "TIME_LIMIT", 0.001)
+    counting = CountingStorage()
+    async with letting_go_of_many(counting, tmp_path) as session:
+        await session.commit()
+    assert await counting.exists("4999")
+    assert "Up to 5000 files" in caplog.text
+
+
 async def test_a_clean_up_that_hangs(
     engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The commit ends in time, and what other columns let go of is deleted."""
-    monkeypatch.setattr(cleanup, "TIME_LIMIT", 0.5)
+    monkeypatch.setattr(clean_ups, "TIME_LIMIT", 0.5)
     called = list[StorageFile]()
 
     async def hang(file: StorageFile) -> None:
@@ -225,7 +277,7 @@ async def test_a_storage_that_hangs(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(cleanup, "TIME_LIMIT", 0.5)
+    monkeypatch.setattr(clean_ups, "TIME_LIMIT", 0.5)
     async with make_session.begin() as session:
         session.add(Document(id=1, file=StorageFile.pending(b"old")))
     storage.plan.append(pause := Pause("delete_many"))
