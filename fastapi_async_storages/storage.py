@@ -401,7 +401,7 @@ class Storage(ABC):
 
     @abstractmethod
     def _list(self, prefix: str) -> AsyncIterator[FileInfo]:
-        """List all names that start with ``prefix``, which is empty or ends with ``/``."""
+        """List all names that start with ``prefix``, wherever in a name it ends."""
 
     @abstractmethod
     async def _copy(

@@ -178,7 +178,7 @@ class Files:
         """Iterate over files in the order of their names.
 
         Args:
-            prefix: Empty, or a folder with a ``/`` at its end.
+            prefix: What the names start with.
         """
         for name in walk(self.folders, prefix):
             with suppress(FileNotFoundError, NotADirectoryError):  # Deleted meanwhile.

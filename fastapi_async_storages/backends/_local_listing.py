@@ -18,9 +18,10 @@ def walk(folders: Folders, prefix: str) -> Iterator[str]:
 
     Args:
         folders: The folders of the storage.
-        prefix: Empty, or a folder with a ``/`` at its end.
+        prefix: What the names start with.
     """
-    stack = [_list_folder(folders, prefix)]
+    folder, slash, start = prefix.rpartition("/")
+    stack = [_list_folder(folders, folder + slash, start)]
     while stack:
         path = next(stack[-1], None)
         if path is None:
@@ -31,7 +32,7 @@ def walk(folders: Folders, prefix: str) -> Iterator[str]:
             yield path
 
 
-def _list_folder(folders: Folders, prefix: str) -> Iterator[str]:
+def _list_folder(folders: Folders, prefix: str, start: str = "") -> Iterator[str]:
     segments = tuple(prefix.split("/")[:-1])
     try:
         with folders.open(segments) as folder, os.scandir(folder) as entries:
@@ -40,7 +41,8 @@ def _list_folder(folders: Folders, prefix: str) -> Iterator[str]:
             names = sorted(
                 entry.name + "/" if entry.is_dir(follow_symlinks=False) else entry.name
                 for entry in entries
-                if entry.is_dir(follow_symlinks=False) or entry.is_file(follow_symlinks=False)
+                if entry.name.startswith(start)
+                and (entry.is_dir(follow_symlinks=False) or entry.is_file(follow_symlinks=False))
             )
     except (FileNotFoundError, NotADirectoryError):
         return iter(())

@@ -76,7 +76,8 @@ class UploadsRouter(APIRouter):
 
         The client sends the ticket here, and not to ``complete_url``. What holds there, holds here:
         the router's ``access`` and ``user`` are asked, the rules are applied, and a ticket works
-        once. But ``on_stored`` is not called: the endpoint is what makes the row.
+        once, as long as its file is there. But ``on_stored`` is not called: the endpoint is what
+        makes the row.
 
         The file is fresh: when the endpoint raises, or a later dependency, or the response does
         not validate, it is deleted again before the answer is sent, unless a tracked SQLAlchemy

@@ -166,7 +166,7 @@ class DirectUploads:
     async def completing(self, storage: Storage, ticket: Ticket) -> AsyncIterator[StorageFile]:
         """Verify an upload and move it to its own name; what is refused is deleted.
 
-        Of several calls at the same time for one version of the bytes, one succeeds. The file is
+        Of several calls one succeeds, as long as its file is there, whatever was sent since. It is
         deleted again when the block raises, unless somebody has promised to keep it by then.
 
         Args:
@@ -180,18 +180,20 @@ class DirectUploads:
             UploadRefusedError: When the file is not what was agreed on, or breaks a rule.
             PreconditionFailedError: When it is replaced while it is verified.
             NotFoundError: When nothing has come, or it was completed or refused before.
-            StorageError: When the storage fails. Completing it later may work then.
+            StorageError: When the storage fails. Completing it later may work then; not if the file
+                was moved and only the answer was lost: it stays, for it cannot be told from that of
+                another call that has succeeded meanwhile.
         """
         channel = await open_channel(storage)
         try:
             info = await channel.find(ticket)
+            await self._check_unused(storage, ticket)
             verified = await verify_upload(storage, info, ticket, self._rules)
             file = await self._publish(storage, channel, ticket, info, verified)
         except (UploadRefusedError, PreconditionFailedError):
             await complete(channel.abort(ticket))
             raise
         except AlreadyExistsError:
-            # Whoever has the URL for the bytes may have sent them again.
             await complete(channel.abort(ticket))
             raise _nothing_to_complete(storage, ticket) from None
         except NotFoundError:
@@ -220,6 +222,22 @@ class DirectUploads:
                 claimed = normalize_media_type(claim)
                 if claimed not in (None, DEFAULT_MEDIA_TYPE):
                     self._rules.check_type(claimed, filename=clean_filename(announced.filename))
+
+    async def _check_unused(self, storage: Storage, ticket: Ticket) -> None:
+        """Raise AlreadyExistsError when there is a file of this ticket already, of any type.
+
+        Whoever has the URL for the bytes may send others of the same size, whose extension leads
+        to another name. This is asked after the ETag of what is pending was read, and before it is
+        published: bytes that are sent before the first file is published keep that from happening,
+        since its ETag does not match any more. So of bytes that came later, this sees that file.
+        """
+        start = storage.get_name(f"{self._prefix}{ticket.unique}")
+        if files := [file async for file in storage._list(start)]:
+            raise AlreadyExistsError(
+                f"{files[0].name!a} in {storage!r} was made of the same ticket.",
+                storage=repr(storage),
+                name=files[0].name,
+            )
 
     async def _publish(
         self,

@@ -359,6 +359,38 @@ async def test_a_ticket_works_once(storage: Storage) -> None:
         assert await list_names(storage) == [name]
 
 
+@pytest.mark.parametrize("prefix", ["", "photos"])
+async def test_a_ticket_makes_no_second_file_of_another_type(storage: Storage, prefix: str) -> None:
+    pdf = PDF.ljust(len(PNG))
+    async with run_uploads(storage, prefix=prefix) as front_end:
+        plan = await front_end.plan(pdf, "a.bin")
+        await front_end.send(plan, PNG)
+        first = await front_end.complete(plan)
+        assert first.status_code == 201
+        assert (await front_end.send(plan, pdf)).is_success
+        assert (await front_end.complete(plan)).status_code == 404
+        assert await list_names(storage) == [first.json()["name"]]
+
+
+async def test_of_completions_of_two_types_at_once_one_wins(storage: Storage) -> None:
+    """The second one comes while the first one checks what it read of the first bytes."""
+    pdf = PDF.ljust(len(PNG))
+    others: list[int] = []
+
+    async def replace_and_complete(file: IncomingFile) -> None:
+        if file.media_type == "image/png":
+            assert (await front_end.send(plan, pdf)).is_success
+            others.append((await front_end.complete(plan)).status_code)
+
+    async with run_uploads(storage, UploadRules(validators=[replace_and_complete])) as front_end:
+        plan = await front_end.plan(pdf, "a.bin")
+        await front_end.send(plan, PNG)
+        assert (await front_end.complete(plan)).status_code in (404, 412)
+        assert others == [201]
+        [name] = await list_names(storage)
+        assert name.endswith(".pdf")
+
+
 @pytest.mark.parametrize("types", [["image/*"], None])  # With them, the end is read after it.
 async def test_what_is_replaced_while_it_is_checked_is_refused(
     storage: Storage, types: list[str] | None

@@ -61,6 +61,20 @@ async def list_keeps_to_the_boundary_of_a_prefix(storage: Storage, folder: str) 
 
 
 @promise
+async def list_finds_files_by_the_start_of_their_names(storage: Storage, folder: str) -> None:
+    """``_list``, which a backend writes, takes a prefix that ends within a segment.
+
+    By it, a ticket for an upload is found to be used, whatever extension its file has.
+    """
+    for name in NAMES:
+        await storage.upload(b"", f"{folder}/{name}")
+    for start in ("", "a", "a/", "a/b", "a.t", "ab", "a/é", "missing", "missing/a"):
+        wanted = sorted(f"{folder}/{name}" for name in NAMES if name.startswith(start))
+        names = [info.name async for info in storage._list(f"{folder}/{start}")]
+        expect_equal(sorted(names), wanted, f"What _list finds by {start!a}")
+
+
+@promise
 async def list_knows_the_sizes(storage: Storage, folder: str) -> None:
     """A listed record has the name and the size; what else it has, agrees with get_info."""
     for size in (0, 1, 1000):
