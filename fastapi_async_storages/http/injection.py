@@ -24,13 +24,15 @@ def inject(
         get_file: The dependency that returns the file; ``None`` when there is no file yet.
 
     Raises:
-        ConfigurationError: When the function asks for a file, and there is none.
+        ConfigurationError: When the function asks for a file, and there is none; or when it is a
+            generator.
     """
     parameters = [
         _adapt(parameter, function, get_file)
         for parameter in inspect.signature(function, eval_str=True).parameters.values()
         if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
     ]
+    _refuse_generator(function)
 
     async def call(**arguments: Any) -> object:
         return await _call(function, arguments)
@@ -38,6 +40,17 @@ def inject(
     # FastAPI reads here what the function asks for.
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return call
+
+
+def _refuse_generator(function: Callable[..., Any]) -> None:
+    """Raise when calling a function runs nothing of its body, which would go unnoticed."""
+    for called in (function, type(function).__call__):
+        if inspect.isgeneratorfunction(called) or inspect.isasyncgenfunction(called):
+            raise ConfigurationError(
+                f"{function!r} is a generator, of which nothing would run. Return instead of"
+                " yield; what has to be cleaned up belongs in a dependency with yield, which the"
+                " function asks for with Depends()."
+            )
 
 
 def _adapt(

@@ -19,6 +19,7 @@ from fastapi_async_storages import (
     public,
     signed_urls,
 )
+from fastapi_async_storages.exceptions import ConfigurationError
 from fastapi_async_storages.lifespan import storage_lifespan
 from fastapi_async_storages.links import Link
 from fastapi_async_storages.signing import TokenSigner
@@ -326,13 +327,18 @@ class TestRules:
         assert b"text" not in answer.content
         assert "careless" in caplog.text
 
-    async def test_a_generator_opens_nothing(self) -> None:
+    async def test_a_generator_is_refused_at_once(self) -> None:
         def careless() -> Iterator[bool]:
             yield True
 
+        with pytest.raises(ConfigurationError, match=r"careless.* is a generator"):
+            create_files_router(access=careless)  # type: ignore[arg-type]
+
+    async def test_a_generator_that_a_rule_returns_opens_nothing(self) -> None:
         storage = MemoryStorage()
         await storage.upload(b"text", "file.txt")
-        async with serve(storage, access=careless) as client:
+        rule: Any = lambda: (True for _ in "a")  # noqa: E731
+        async with serve(storage, access=rule) as client:
             assert (await client.get("/files/file.txt")).status_code == 500
 
 

@@ -1,6 +1,7 @@
 """Who may upload and delete, what the app does with a file, and what it takes back."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from typing import Annotated, Any
 
 import pytest
@@ -219,11 +220,29 @@ def ask_for_file(file: StorageFile) -> bool:
     return bool(file)
 
 
+def yield_sync(file: StorageFile) -> Iterator[None]:
+    yield
+
+
+async def yield_async(file: StorageFile) -> AsyncIterator[None]:
+    yield
+
+
+class YieldingObject:
+    async def __call__(self, file: StorageFile) -> AsyncIterator[None]:
+        yield
+
+
 @pytest.mark.parametrize(
     "options, message",
     [
         ({"access": ask_for_file}, "asks for a file"),
         ({"access": signed_urls}, "asks for a file"),
+        ({"on_stored": yield_sync}, "yield_sync.* is a generator.* Depends"),
+        ({"on_stored": yield_async}, "yield_async.* is a generator.* Depends"),
+        ({"on_stored": partial(yield_async)}, "yield_async.* is a generator.* Depends"),
+        ({"on_stored": YieldingObject()}, "YieldingObject.* is a generator.* Depends"),
+        ({"delete": yield_async}, "yield_async.* is a generator.* Depends"),
         ({"access": public, "delete": public}, "everybody delete every file"),
         ({"access": deny, "delete": signed_urls}, "must not delete it"),
         ({"secret_key": "short"}, "at least 16 bytes"),
