@@ -27,16 +27,18 @@ async def clean_up(names: FileNames) -> None:
     """Do to files what their columns say. Failures are logged: a sweep finds what is left.
 
     Who has committed waits for this, and cannot be cancelled meanwhile. So it ends in time: what is
-    not done after :data:`TIME_LIMIT` is left to the sweep too.
+    not done after :data:`TIME_LIMIT` is left to the sweep too. A call of the operating system that
+    hangs, for a disk that does, is waited for nevertheless: nobody can break it off, and if it went
+    on behind the back of the app, it could delete a file that is stored under the name by then.
 
     Args:
         names: The files, which no row names any more.
     """
-    work = [_clean_up(storage, cleanup, group) for (storage, cleanup), group in names]
     with suppress(TimeoutError):
-        async with asyncio.timeout(TIME_LIMIT):
+        async with asyncio.timeout(TIME_LIMIT), asyncio.TaskGroup() as tasks:
             # Side by side: of those that hang, none keeps the others from what they can do.
-            await asyncio.gather(*work)
+            for (storage, cleanup), group in names:
+                tasks.create_task(_clean_up(storage, cleanup, group))
 
 
 async def _clean_up(storage: Storage, cleanup: Cleanup, names: Collection[str]) -> None:

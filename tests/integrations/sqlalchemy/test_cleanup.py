@@ -1,8 +1,10 @@
 """What happens to files that no row names any more, and when that fails."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import os
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -12,7 +14,7 @@ from sqlalchemy import delete, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from fastapi_async_storages import Storage, StorageFile
+from fastapi_async_storages import LocalStorage, Storage, StorageFile
 from fastapi_async_storages.exceptions import StorageError
 from fastapi_async_storages.integrations.sqlalchemy import FileType, track_files
 from fastapi_async_storages.integrations.sqlalchemy import cleanup as clean_ups
@@ -287,3 +289,72 @@ async def test_a_storage_that_hangs(
 
     assert sorted((await read_files()).values()) == [b"new", b"old"]
     assert "Up to 1 files" in caplog.text
+
+
+async def test_a_disk_that_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A commit waits for the one call that nobody can break off, and no other one is made."""
+    monkeypatch.setattr(clean_ups, "TIME_LIMIT", 0.5)
+    where = LocalStorage(tmp_path / "files")
+    is_late = threading.Event()
+
+    async def wait_for_the_limit(file: StorageFile) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            is_late.set()
+
+    class Base(DeclarativeBase):
+        pass
+
+    class Row(Base):
+        __tablename__ = "rows"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        file: Mapped[StorageFile | None] = mapped_column(FileType(where))
+        draft: Mapped[StorageFile | None] = mapped_column(
+            FileType(storage, cleanup=wait_for_the_limit)
+        )
+
+    engine = make_sqlite_engine(tmp_path / "rows.db")
+    await create_tables(engine, Base.metadata)
+    make_session = track_files(async_sessionmaker(engine))
+    async with make_session.begin() as session:
+        for _ in range(3):
+            file, draft = StorageFile.pending(b"file"), StorageFile.pending(b"draft")
+            session.add(Row(file=file, draft=draft))
+    async with make_session() as session:
+        await session.execute(delete(Row))
+        with hanging_unlink(monkeypatch, is_late) as unlinked:
+            async with asyncio.timeout(20):
+                await session.commit()
+            assert unlinked
+    await engine.dispose()
+
+    assert len([info async for info in where.list()]) == 2
+    assert f"Up to 3 files in {where!r}" in caplog.text
+
+
+@contextmanager
+def hanging_unlink(
+    monkeypatch: pytest.MonkeyPatch, is_over: threading.Event
+) -> Iterator[list[str]]:
+    """Make ``os.unlink`` hang until long after an event, and yield a list of what it has deleted.
+
+    Long is many passes of the event loop: who does not wait for the call goes on meanwhile.
+    """
+    loop, unlink, unlinked = asyncio.get_running_loop(), os.unlink, list[str]()
+
+    async def pass_often() -> None:
+        for _ in range(1000):
+            await asyncio.sleep(0)
+
+    def hang(path: str, *, dir_fd: int | None = None) -> None:
+        assert is_over.wait(20)
+        asyncio.run_coroutine_threadsafe(pass_often(), loop).result(20)
+        unlink(path, dir_fd=dir_fd)
+        unlinked.append(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", hang)
+        yield unlinked
