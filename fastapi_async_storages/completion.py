@@ -6,14 +6,14 @@ have removed. Both are awaited to their end here, and the cancellation is raised
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from contextvars import copy_context
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 import anyio
 
-__all__ = ["complete", "run_in_thread", "wait_for_cancelled_tasks"]
+__all__ = ["complete", "run_in_thread", "run_together", "wait_for_cancelled_tasks"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -53,6 +53,35 @@ async def run_in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.
     call = partial(copy_context().run, function, *args, **kwargs)
     # No task stands between: at its end a loop cancels all tasks, also those that wait for threads.
     return await _wait_for(asyncio.get_running_loop().run_in_executor(None, call))
+
+
+async def run_together(works: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Run coroutines side by side, each in a task of its own, until all of them have ended.
+
+    Not by ``asyncio.TaskGroup``: before Python 3.13 an error of one of its tasks takes the place of
+    a cancellation of the current task, which goes on then when it handles that error. And a task
+    that was not cancelled looks as if it were (``cancelling()``), so that a timeout around it no
+    longer knows its own cancellation.
+
+    Args:
+        works: The coroutines. When one fails, the others are cancelled.
+
+    Raises:
+        BaseException: The first error of one.
+        asyncio.CancelledError: When the current task was cancelled meanwhile, whatever failed.
+    """
+    tasks = [asyncio.ensure_future(work) for work in works]
+    if not tasks:
+        return
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        for task in tasks:
+            task.cancel()
+        # Marks their errors as seen, too.
+        await _wait_for(asyncio.gather(*tasks, return_exceptions=True))
+    for task in done:
+        task.result()
 
 
 async def wait_for_cancelled_tasks(seconds: float, *, but: Collection[object] = ()) -> None:

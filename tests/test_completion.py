@@ -2,11 +2,12 @@ import asyncio
 import contextvars
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 import anyio
 import pytest
 
-from fastapi_async_storages.completion import complete, run_in_thread
+from fastapi_async_storages.completion import complete, run_in_thread, run_together
 
 pytestmark = pytest.mark.anyio
 
@@ -130,6 +131,57 @@ async def test_a_clean_up_ends_although_its_task_is_cancelled_again() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert cleaned.is_set()
+
+
+async def test_together_all_have_ended_when_one_fails() -> None:
+    ended: list[str] = []
+
+    async def wait() -> None:
+        try:
+            await asyncio.sleep(LIMIT)
+        finally:
+            await complete(asyncio.sleep(0.01))
+            ended.append("wait")
+
+    async def fail() -> None:
+        await asyncio.sleep(0)
+        ended.append("fail")
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await run_together([wait(), fail(), wait()])
+    assert ended == ["fail", "wait", "wait"]
+    task = asyncio.current_task()
+    assert task is not None
+    assert not task.cancelling()
+
+
+async def test_together_nothing_is_done_at_once() -> None:
+    await run_together([])
+
+
+@pytest.mark.parametrize("passes", range(6))
+async def test_together_a_cancelled_scope_is_left_although_one_fails(passes: int) -> None:
+    """The cancellation of anyio is known by its message, which a new one would not have."""
+    failing = asyncio.Event()
+
+    async def fail() -> None:
+        await failing.wait()
+        raise ZeroDivisionError
+
+    async def cancel(scope: anyio.CancelScope) -> None:
+        failing.set()
+        for _ in range(passes):
+            await asyncio.sleep(0)
+        scope.cancel()
+
+    with anyio.CancelScope() as scope:
+        cancelling = asyncio.ensure_future(cancel(scope))
+        with suppress(ZeroDivisionError):
+            await run_together([fail(), fail()])
+        await asyncio.sleep(LIMIT)
+    await cancelling
+    assert scope.cancelled_caught
 
 
 def end_early(worker: Worker) -> None:

@@ -1,6 +1,5 @@
 """Storing the contents that one flush has found: side by side, all of them or none."""
 
-import asyncio
 import inspect
 import io
 import os
@@ -8,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi_async_storages.completion import complete, run_in_thread
+from fastapi_async_storages.completion import complete, run_in_thread, run_together
 from fastapi_async_storages.exceptions import StorageError
 from fastapi_async_storages.files import StorageFile
 from fastapi_async_storages.integrations.sqlalchemy.cleanup import clean_up
@@ -59,14 +58,9 @@ async def store_contents(contents: Sequence[Content]) -> list[StorageFile]:
                 stored[index] = await _store(contents[index])
 
     try:
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(min(_CONCURRENCY, len(contents))):
-                tasks.create_task(work())
-    except BaseException as error:
+        await run_together(work() for _ in range(min(_CONCURRENCY, len(contents))))
+    except BaseException:
         await complete(clean_up(FileNames(stored.values())))
-        if isinstance(error, BaseExceptionGroup):
-            # What one upload raises is what one who awaits an upload expects to catch.
-            raise error.exceptions[0] from error.exceptions[0].__cause__
         raise
     return [stored[index] for index in range(len(contents))]
 

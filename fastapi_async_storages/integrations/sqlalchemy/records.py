@@ -1,11 +1,10 @@
 """Asking a storage about many files, several at a time."""
 
-import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
-from fastapi_async_storages.completion import run_in_thread
+from fastapi_async_storages.completion import run_in_thread, run_together
 from fastapi_async_storages.exceptions import NotFoundError, StorageError
 from fastapi_async_storages.files import StorageFile
 from fastapi_async_storages.info import FileInfo
@@ -95,10 +94,5 @@ async def _ask(
         for subject in waiting:
             answers[subject] = await question(subject)
 
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(concurrency):
-                tasks.create_task(work())
-    except BaseExceptionGroup as errors:
-        raise errors.exceptions[0] from None
+    await run_together(work() for _ in range(concurrency))
     return answers

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -22,6 +23,7 @@ from fastapi_async_storages.exceptions import (
     NotFoundError,
     NotStoredError,
     TypeNotAllowedError,
+    UploadRefusedError,
 )
 from fastapi_async_storages.integrations.sqlalchemy import track_files
 from fastapi_async_storages.pending import PendingFile
@@ -243,6 +245,38 @@ async def test_a_fresh_file_beside_one_that_is_refused(
         await session.commit()
     await session.rollback()
 
+    assert await read_contents(engine) == []
+
+
+@pytest.mark.parametrize("passes", range(6))
+async def test_a_refusal_does_not_swallow_a_cancellation(
+    make_session: MakeSession, engine: AsyncEngine, passes: int
+) -> None:
+    """Both come within a few passes of the loop, and the app handles the refusal."""
+    reading, refusing = asyncio.Event(), asyncio.Event()
+
+    async def refuse() -> AsyncIterator[bytes]:
+        reading.set()
+        await refusing.wait()
+        if refusing.is_set():
+            raise UploadRefusedError("No.")
+        yield b""
+
+    async def work() -> None:
+        async with make_session() as session:
+            session.add(Document(file=StorageFile.pending(refuse())))
+            with suppress(UploadRefusedError):
+                await session.flush()
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(work())
+    await asyncio.wait_for(reading.wait(), 10)
+    refusing.set()
+    for _ in range(passes):
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
     assert await read_contents(engine) == []
 
 
