@@ -13,6 +13,7 @@ import pytest
 from fastapi_async_storages import LocalStorage, MemoryStorage, S3Storage, Storage, UploadRules
 from fastapi_async_storages.exceptions import BackendUnavailableError
 from fastapi_async_storages.testing.contract._cancellation import cancel_at
+from fastapi_async_storages.testing.faults import FaultyStorage, LoseAnswer
 from fastapi_async_storages.uploads.direct import AnnouncedUpload, DirectUploads
 from fastapi_async_storages.uploads.incoming import IncomingFile
 from fastapi_async_storages.uploads.tickets import Ticket
@@ -90,6 +91,20 @@ async def test_a_lost_answer_to_the_copy_is_no_failure(
         assert lost
         assert answer.status_code == 201, answer.text
         assert await list_names(proxied_storage) == [answer.json()["name"]]
+
+
+async def test_a_file_whose_move_was_not_answered_is_kept() -> None:
+    """It may be that of another call, which has answered with it."""
+    storage = FaultyStorage(MemoryStorage(), [LoseAnswer("move", times=1)])
+    async with run_uploads(storage) as front_end:
+        plan = await front_end.plan(PNG, "a.png", content_type="image/png")
+        await front_end.send(plan, PNG)
+        assert (await front_end.complete(plan)).status_code == 503
+        [name] = await list_names(storage)
+        assert (await front_end.complete(plan)).status_code == 404
+        await front_end.send(plan, PNG)
+        assert (await front_end.complete(plan)).status_code == 404
+        assert await list_names(storage) == [name]
 
 
 async def test_what_cannot_be_deleted_after_the_copy_is_left_to_the_sweep(
