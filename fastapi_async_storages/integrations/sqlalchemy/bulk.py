@@ -37,7 +37,8 @@ def before_execute(execution: ORMExecuteState) -> None:
         session.flush()  # As the statement will: what waits there is among the rows it affects.
     files = get_files(session)
     for storage in {column.type.storage for column in columns}:
-        files.watch.reach(session, mapper, storage)
+        files.watch.expect(mapper, storage)
+    files.watch.reach(session)
     _claim_fresh(files, columns, statement, _as_list(execution.parameters))
     if not isinstance(statement, Insert):
         _release_old(execution, files, statement, mapper, columns)

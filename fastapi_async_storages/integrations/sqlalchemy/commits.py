@@ -1,5 +1,6 @@
 """Finding out how a transaction ended: committed, rolled back, or nobody knows."""
 
+import asyncio
 import enum
 import logging
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from sqlalchemy import Connection, Dialect, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Mapper, Session, registry
+from sqlalchemy.util import await_only
+from sqlalchemy.util.concurrency import greenlet_spawn
 
 from fastapi_async_storages.integrations.sqlalchemy.columns import (
     FileColumn,
@@ -19,7 +22,10 @@ from fastapi_async_storages.integrations.sqlalchemy.columns import (
 from fastapi_async_storages.integrations.sqlalchemy.lookups import Holders
 from fastapi_async_storages.storage import Storage
 
-__all__ = ["CommitWatch", "Outcome"]
+__all__ = ["LOOKUP_SECONDS", "CommitWatch", "Outcome"]
+
+LOOKUP_SECONDS = 5
+"""How long the database may take to say whether rows are there that were rolled back."""
 
 _logger = logging.getLogger("fastapi_async_storages")
 
@@ -63,6 +69,7 @@ class CommitWatch:
         self.had_error = False
         self._before_commit = before_commit
         self._after_rollback = after_rollback
+        self._expected: set[tuple[registry, Storage]] = set()
         self._reached: set[tuple[registry, Storage]] = set()
         self._watched: set[Connection] = set()
         self._sent: set[Connection] = set()
@@ -78,21 +85,30 @@ class CommitWatch:
             if connection not in self._seen
         }
 
-    def reach(self, session: Session, mapper: Mapper[Any], storage: Storage) -> None:
-        """Connect to wherever a row may name a file of a storage, as long as that is possible.
+    def expect(self, mapper: Mapper[Any], storage: Storage) -> None:
+        """Note that files of a storage have to do with the transaction.
 
         Args:
-            session: The session, in its transaction.
             mapper: Of the class that has a file.
             storage: Where the file is.
         """
-        if (mapper.registry, storage) in self._reached:
-            return
-        for owner, column in find_columns(mapper.registry, storage):
-            self.holders[column] = connect(session, owner, column)
-        self._reached.add((mapper.registry, storage))
-        for connection in self.holders.values():
-            self.watch(connection)
+        if (mapper.registry, storage) not in self._reached:
+            self._expected.add((mapper.registry, storage))
+
+    def reach(self, session: Session) -> None:
+        """Connect to wherever a row may name a file that is expected, while that is possible.
+
+        Args:
+            session: The session, in its transaction.
+        """
+        while self._expected:
+            mappers, storage = next(iter(self._expected))
+            for owner, column in find_columns(mappers, storage):
+                self.holders[column] = connect(session, owner, column)
+            for connection in self.holders.values():
+                self.watch(connection)
+            self._expected.remove((mappers, storage))
+            self._reached.add((mappers, storage))
 
     def watch(self, connection: Connection) -> None:
         """Watch a connection until :meth:`close`.
@@ -148,8 +164,11 @@ class CommitWatch:
             return
         try:
             if _roll_back(connection):
-                self._after_rollback(connection)
+                await_only(_look(self._after_rollback, connection))
                 self._seen.add(connection)
+        except TimeoutError as error:
+            connection.invalidate(error)
+            _logger.debug("Nobody could look what a ROLLBACK has undone, within its time")
         except Exception:
             _logger.debug("Nobody could look what a ROLLBACK has undone", exc_info=True)
         except BaseException as error:
@@ -191,6 +210,12 @@ def _on_rollback(connection: Connection) -> None:
 def _on_error(context: ExceptionContext) -> None:
     if (watch := _find_watch(context.connection)) is not None:
         watch._on_error(context)
+
+
+async def _look(look: Callable[[Connection], None], connection: Connection) -> None:
+    # A lock may be in its way, that the ROLLBACK itself has let somebody have who waited for it.
+    async with asyncio.timeout(LOOKUP_SECONDS):
+        await greenlet_spawn(look, connection)
 
 
 def _roll_back(connection: Connection) -> bool:

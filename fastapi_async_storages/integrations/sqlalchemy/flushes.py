@@ -83,14 +83,15 @@ def before_flush(
     files.deleting = frozenset(deleted)
     for change in changes:
         # First of all: what fails from here on leaves no file that is nobody's.
+        files.watch.expect(change.state.mapper, change.column.type.storage)
         _claim_fresh(files, change, change.new)
     for change in changes:
         for file in change.column.type.files_in(change.new):
             files.check(file, change.label)
-    _release_old(session, files, changes)
     _store_new(files, changes)
-    for change in changes:
-        files.watch.reach(session, change.state.mapper, change.column.type.storage)
+    files.watch.reach(session)  # Now, so that no connection waits for an upload.
+    # Last of all: a name that is let go of where no columns are known would be held by none.
+    _release_old(session, files, changes)
 
 
 def after_flush(session: Session, context: UOWTransaction) -> None:
@@ -112,9 +113,10 @@ def before_delete(mapper: Mapper[Any], connection: Connection, target: object) -
     if session is None or files is None or state in files.deleting:
         return
     changes = [*_find_releases(state)]
-    _release_old(session, files, changes)
     for change in changes:
-        files.watch.reach(session, mapper, change.column.type.storage)
+        files.watch.expect(mapper, change.column.type.storage)
+    files.watch.reach(session)
+    _release_old(session, files, changes)
 
 
 def _find_changes(session: Session, instances: Sequence[object] | None) -> Iterator[_Change]:

@@ -93,11 +93,9 @@ async def find_named(
     Returns:
         Those of the names that a row names.
     """
-    # Another program may have written names as macOS decomposes them. Handles compose them, and so
-    # lead to the same file.
+    # Another program may have stored files under names as macOS decomposes them, too.
     composed = {name: unicodedata.normalize("NFC", name) for name in names}
     wanted = {*composed, *composed.values()}
-    wanted |= {unicodedata.normalize("NFD", name) for name in wanted}
 
     def find(session: Session) -> set[str]:
         return find_held(wanted, {holder.column: holder.connect(session) for holder in holders})

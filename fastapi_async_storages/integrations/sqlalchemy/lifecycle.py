@@ -40,6 +40,9 @@ What this cannot see, and leaves to the sweep:
   CASCADE`` in the database, and what listeners of ``before_insert`` or ``before_update`` assign;
 - sessions that are garbage-collected while open (the log says so), and processes that are killed;
 - clean-ups that fail, or take longer than a minute;
+- rollbacks that also undo how the tables are found, as that of ``SET LOCAL search_path`` does, or
+  where a lock keeps everybody from reading the rows: the log says so;
+- a fresh handle that was added, but never flushed, after whoever uploaded it has ended;
 - of two sessions that replace the file of one row at once, the second one does not know the file of
   the first.
 
@@ -67,6 +70,7 @@ from fastapi_async_storages.integrations.sqlalchemy.sessions import (
     end_transaction,
     mark_committed,
     note_undone,
+    reach_all,
     start_transaction,
 )
 
@@ -79,6 +83,7 @@ _LISTENERS: dict[str, Any] = {
     "before_flush": before_flush,
     "after_flush_postexec": after_flush,
     "do_orm_execute": before_execute,
+    "before_commit": reach_all,
     "after_commit": mark_committed,
     "persistent_to_transient": note_undone,
     "after_transaction_end": end_transaction,

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import TypeAlias
+from unicodedata import normalize
 
 from sqlalchemy import Connection, select
 
@@ -24,6 +25,9 @@ Source: SQLite takes 999 before version 3.32 (sqlite.org/limits.html, number 9),
 def find_held(names: set[str], holders: Holders) -> set[str]:
     """Find out which names are held by rows, as the transactions of the connections see them.
 
+    A row may hold a name as macOS decomposes it, when another program has written it. Handles
+    compose names, and so lead to the same file.
+
     Args:
         names: Names of files of one storage.
         holders: The columns that may hold names of files of that storage.
@@ -35,9 +39,12 @@ def find_held(names: set[str], holders: Holders) -> set[str]:
     for column, connection in holders.items():
         query = column.type.select_names(column.column, connection.dialect).subquery()
         name = query.c.name
-        for chunk in _chunks(names - held):
-            held.update(connection.scalars(select(name).where(name.in_(chunk)).distinct()))
-    return held & names  # Where case does not count, the query finds more.
+        wanted = {form: one for one in names - held for form in (normalize("NFD", one), one)}
+        for chunk in _chunks(wanted):
+            found = connection.scalars(select(name).where(name.in_(chunk)).distinct())
+            # Where case does not count, the query finds more.
+            held.update(wanted[form] for form in found if form in wanted)
+    return held & names
 
 
 @contextmanager

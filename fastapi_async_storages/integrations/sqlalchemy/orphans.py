@@ -74,7 +74,8 @@ async def sweep(
     a new file before a row holds it.
 
     Args:
-        session_factory: Makes sessions of the database.
+        session_factory: Makes sessions of the database, which must see all rows: one that row-level
+            security hides makes its file an orphan.
         storage: The storage, that of the column types.
         models: Where names are: the declarative base, or models, each of which stands for all
             models of its base; or columns, also such that no model has, as in a table of history.

@@ -1,6 +1,6 @@
 """The sessions that keep files with rows, and where they have the files of their transactions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import inspect
@@ -20,6 +20,7 @@ __all__ = [
     "get_files",
     "mark_committed",
     "note_undone",
+    "reach_all",
     "start_transaction",
 ]
 
@@ -51,10 +52,12 @@ class TrackedSession(Session):
         self._end_by(super().invalidate)
 
     def _end_by(self, close: Callable[[], None]) -> None:
+        innermost = _find_innermost(self)
         try:
             close()
         except BaseException:
-            if self.in_transaction():  # It fails at one SAVEPOINT, and leaves those around it.
+            # It fails at one SAVEPOINT, and leaves those around it.
+            if _find_innermost(self) not in (None, innermost):
                 self._end_by(close)
             raise
         finally:
@@ -67,9 +70,8 @@ def find_files(session: Session) -> TransactionFiles | None:
     Args:
         session: Any session.
     """
-    transaction = session.get_nested_transaction() or session.get_transaction()
     all_files: dict[object, TransactionFiles] = session.info.get(_KEY, {})
-    return all_files.get(transaction)
+    return all_files.get(_find_innermost(session))
 
 
 def get_files(session: Session) -> TransactionFiles:
@@ -78,7 +80,7 @@ def get_files(session: Session) -> TransactionFiles:
     Args:
         session: The session.
     """
-    transaction = session.get_nested_transaction() or session.get_transaction() or session.begin()
+    transaction = _find_innermost(session) or session.begin()
     files: TransactionFiles = session.info[_KEY][transaction]
     return files
 
@@ -91,6 +93,16 @@ def start_transaction(session: Session, transaction: SessionTransaction) -> None
             parent = parent.parent  # The transaction of a flush.
         all_files: dict[object, TransactionFiles] = session.info[_KEY]
         all_files[transaction] = TransactionFiles(None if parent is None else all_files[parent])
+
+
+def reach_all(session: Session) -> None:
+    """Listen to ``before_commit``: a flush that has failed leaves files for which none was reached.
+
+    The app may have handled that, and commits what else there is.
+    """
+    files = find_files(session)
+    if files is not None:
+        files.watch.reach(session)
 
 
 def mark_committed(session: Session) -> None:
@@ -136,5 +148,14 @@ def _finish_ended(session: Session) -> None:
     all_files: dict[object, TransactionFiles] = session.info[_KEY]
     outermost = [files for files in all_files.values() if files.parent is None]
     all_files.clear()
+    if any(not files.is_empty for files in outermost):
+        await_only(complete(_finish(outermost)))
+
+
+async def _finish(outermost: Sequence[TransactionFiles]) -> None:
     for files in outermost:
-        await_only(complete(files.finish()))
+        await files.finish()
+
+
+def _find_innermost(session: Session) -> SessionTransaction | None:
+    return session.get_nested_transaction() or session.get_transaction()

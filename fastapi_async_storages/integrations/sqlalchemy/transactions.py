@@ -14,16 +14,17 @@ from fastapi_async_storages.files import StorageFile
 from fastapi_async_storages.integrations.sqlalchemy.cleanup import clean_up
 from fastapi_async_storages.integrations.sqlalchemy.column_types import FileColumnType
 from fastapi_async_storages.integrations.sqlalchemy.columns import FileColumn, is_same_place
-from fastapi_async_storages.integrations.sqlalchemy.commits import CommitWatch, Outcome
+from fastapi_async_storages.integrations.sqlalchemy.commits import (
+    LOOKUP_SECONDS,
+    CommitWatch,
+    Outcome,
+)
 from fastapi_async_storages.integrations.sqlalchemy.lookups import Holders, find_held, reconnected
 from fastapi_async_storages.integrations.sqlalchemy.names import FileNames
 from fastapi_async_storages.pending import PendingFile
 from fastapi_async_storages.storage import Storage
 
 __all__ = ["TransactionFiles"]
-
-_LOOKUP_SECONDS = 10
-"""How long the database may take to say whether rows are there that were rolled back."""
 
 _logger = logging.getLogger("fastapi_async_storages")
 
@@ -68,6 +69,11 @@ class TransactionFiles:
         self._is_finished = False
         # By their ids: several objects may have equal ones.
         self._handles: WeakValueDictionary[int, StorageFile] = WeakValueDictionary()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing that its end could change."""
+        return not (self.stored or len(self.released) or self.written or self._savepoints)
 
     def check(self, file: StorageFile | PendingFile, label: str) -> None:
         """Refuse a file that a row cannot hold.
@@ -228,7 +234,7 @@ class TransactionFiles:
         unseen = self.watch.unseen
         if unseen and len(undone):
             try:
-                async with asyncio.timeout(_LOOKUP_SECONDS):
+                async with asyncio.timeout(LOOKUP_SECONDS):
                     undone = await greenlet_spawn(_keep_named_after_all, undone, unseen)
             except Exception as error:  # noqa: BLE001 - it says nothing about the rollback.
                 _logger.warning("After a rollback nobody could look for its rows: %r", error)

@@ -1,5 +1,6 @@
 """A task that is cancelled wherever a transaction waits: no row loses its file, no file its row."""
 
+import asyncio
 import gc
 import logging
 from collections.abc import Callable, Coroutine, Iterator
@@ -7,10 +8,12 @@ from itertools import count
 from typing import Any, TypeAlias
 
 import pytest
+from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from fastapi_async_storages import StorageFile
 from fastapi_async_storages.testing.contract._cancellation import cancel_at
+from fastapi_async_storages.testing.faults import Pause
 from tests.integrations.sqlalchemy.models import Document, storage
 from tests.integrations.sqlalchemy.state import read_contents, read_files, read_names
 
@@ -170,6 +173,43 @@ async def test_a_session_that_is_used_again(make_session: MakeSession, engine: A
         await session.close()
         if is_whole:
             break
+
+
+async def test_two_ends_at_once_of_which_the_first_is_cancelled(
+    make_session: MakeSession, engine: AsyncEngine
+) -> None:
+    """An end that was cut short, and the one of the next transaction: both come to their ends."""
+    async with make_session.begin() as session:
+        session.add_all(Document(id=key, file=StorageFile.pending(b"old")) for key in (1, 2))
+    pause = Pause("delete_many")
+    resets = 0
+
+    def cut_short(*_: object) -> None:
+        nonlocal resets
+        resets += 1
+        if resets == 1:  # While the connection is given back.
+            task.cancel()
+
+    async def work() -> None:
+        async with make_session() as session:
+            (await session.get_one(Document, 1)).file = StorageFile.pending(b"new")
+            await session.flush()
+            event.listen(engine.sync_engine.pool, "reset", cut_short)
+            with pytest.raises(asyncio.CancelledError):
+                await session.commit()
+            task.uncancel()
+            storage.plan.append(pause)
+            (await session.get_one(Document, 2)).file = StorageFile.pending(b"new")
+            await session.commit()
+
+    task = asyncio.create_task(work())
+    await pause.reached()
+    task.cancel()
+    pause.resume()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    event.remove(engine.sync_engine.pool, "reset", cut_short)
+    assert await read_contents(engine) == [b"new", b"new"]
 
 
 async def test_a_session_that_is_thrown_away(

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import (
 
 from fastapi_async_storages import StorageFile, save_upload
 from fastapi_async_storages.exceptions import ConfigurationError
-from fastapi_async_storages.integrations.sqlalchemy import track_files
+from fastapi_async_storages.integrations.sqlalchemy import commits, track_files, transactions
 from fastapi_async_storages.testing.faults import Pause
 from tests.integrations.sqlalchemy.databases import (
     create_tables,
@@ -480,6 +480,33 @@ async def test_a_rollback_waits_for_no_other_connection(postgres_url: str, verb:
         await session.close()
 
         assert await read_contents(engine) == []
+
+
+async def test_a_rollback_waits_for_no_lock_for_ever(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who wants to alter the table waits for the transaction, and then nobody may read the rows."""
+    monkeypatch.setattr(commits, "LOOKUP_SECONDS", 0.1)
+    monkeypatch.setattr(transactions, "LOOKUP_SECONDS", 0.1)
+    waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    async with (
+        open_postgresql(postgres_url) as engine,
+        track_files(async_sessionmaker(engine))() as session,
+        engine.connect() as other,
+        engine.execution_options(isolation_level="AUTOCOMMIT").connect() as observer,
+    ):
+        session.add(Document(file=StorageFile.pending(b"new")))
+        await session.flush()
+        lock = text("LOCK TABLE documents IN ACCESS EXCLUSIVE MODE")
+        locked = asyncio.create_task(other.execute(lock))
+        while not await observer.scalar(waiting):
+            pass
+        async with asyncio.timeout(20):
+            await session.rollback()
+        await locked
+
+        assert list((await read_files()).values()) == [b"new"]
+        assert "After a rollback nobody could look for its rows: TimeoutError()" in caplog.text
 
 
 @pytest.mark.parametrize("verb", ["commit", "rollback"])

@@ -1,11 +1,12 @@
 """What else sessions do with objects: merge, refresh, expire, expunge, and detach them."""
 
+import asyncio
 import copy
 from typing import TypeAlias
 
 import pytest
-from sqlalchemy import event, inspect, select
-from sqlalchemy.exc import InvalidRequestError
+from sqlalchemy import event, inspect, select, text
+from sqlalchemy.exc import IllegalStateChangeError, InvalidRequestError, ResourceClosedError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import make_transient, make_transient_to_detached
 
@@ -306,3 +307,42 @@ async def test_what_unloaded_objects_held_is_read_in_one_query(
     # And one for each column of the storage, to look for other rows.
     assert len(queries) <= 12
     assert await read_contents(engine) == [b"new"] * 20
+
+
+async def test_a_name_that_another_program_has_decomposed(make_session: MakeSession) -> None:
+    """Handles compose it, so both rows have the same file."""
+    await storage.upload(b"x", "caf\u00e9.txt")
+    async with make_session.begin() as session:
+        session.add(Document(id=1, file="caf\u00e9.txt"))
+        query = text("INSERT INTO documents (id, title, file) VALUES (2, '', :name)")
+        await session.execute(query, {"name": "cafe\u0301.txt"})
+    async with make_session.begin() as session:
+        await session.delete(await session.get_one(Document, 1))
+    async with make_session() as session:
+        document = await session.get_one(Document, 2)
+        assert document.file is not None
+        assert await document.file.read() == b"x"
+
+
+async def test_closed_while_another_task_commits(session: AsyncSession) -> None:
+    """SQLAlchemy refuses that, in one error."""
+    is_flushing = asyncio.Event()
+    event.listen(session.sync_session, "before_flush", lambda *_: is_flushing.set())
+    session.add(Document(file=StorageFile.pending(b"x")))
+    commit = asyncio.create_task(session.commit())
+    await is_flushing.wait()
+    with pytest.raises(IllegalStateChangeError) as refused:
+        await session.close()
+    assert refused.value.__context__ is None
+    await asyncio.wait([commit])
+    assert isinstance(commit.exception(), ResourceClosedError | IllegalStateChangeError)
+
+
+@pytest.mark.parametrize("verb", ["close", "rollback", "commit"])
+def test_a_transaction_that_used_nothing_ends_without_a_loop(verb: str) -> None:
+    """As that of any AsyncSession does."""
+    make_session = track_files(async_sessionmaker())
+    session = make_session()
+    session.sync_session.begin()
+    getattr(session.sync_session, verb)()
+    assert not session.in_transaction()
