@@ -1,6 +1,5 @@
 """What an API answers with about files, with the URLs that Pydantic cannot wait for."""
 
-import asyncio
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import overload
@@ -8,6 +7,7 @@ from typing import overload
 from pydantic import BaseModel, Field
 from starlette.requests import Request
 
+from fastapi_async_storages.completion import run_together
 from fastapi_async_storages.dispositions import Disposition
 from fastapi_async_storages.files import StorageFile
 from fastapi_async_storages.routers.urls import file_url
@@ -106,14 +106,12 @@ async def files_out(
     Raises:
         ConfigurationError: When there is no URL of a file.
     """
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(
-                    file_out(file, request=request, expires_in=expires_in, disposition=disposition)
-                )
-                for file in files
-            ]
-    except BaseExceptionGroup as errors:
-        raise errors.exceptions[0] from None
-    return [task.result() for task in tasks]
+    described: dict[int, FileOut] = {}
+
+    async def describe(index: int, file: StorageFile) -> None:
+        described[index] = await file_out(
+            file, request=request, expires_in=expires_in, disposition=disposition
+        )
+
+    await run_together(describe(index, file) for index, file in enumerate(files))
+    return [described[index] for index in range(len(described))]

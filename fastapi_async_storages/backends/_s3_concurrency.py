@@ -22,21 +22,35 @@ async def run_bounded(jobs: AsyncGenerator[Job, None], limit: int) -> None:
 
     Raises:
         BaseException: The first error of a job or of ``jobs``, after all other jobs have ended.
+        asyncio.CancelledError: When the current task was cancelled meanwhile, whatever failed.
     """
     room = asyncio.Semaphore(limit)
+    current = asyncio.current_task()
+    assert current is not None  # noqa: S101 - a coroutine has one
+    cancelled_before = current.cancelling()
+    cancellation: asyncio.CancelledError | None = None
 
     async def run(job: Job) -> None:
-        try:
-            await job()
-        finally:
-            room.release()
+        await job()
+        room.release()  # Not after a failure, when nothing is to follow.
 
     try:
         async with aclosing(jobs), asyncio.TaskGroup() as group:
-            await room.acquire()
-            async for job in jobs:
-                group.create_task(run(job))
-                del job  # It holds a part of the file, which should be freed as soon as it is sent.
+            try:
                 await room.acquire()
+                async for job in jobs:
+                    group.create_task(run(job))
+                    del job  # It holds a part of the file, which should be freed when it is sent.
+                    await room.acquire()
+                # The group would wait for the last ones too. But before Python 3.13 it leaves the
+                # task `cancelling()` when one of them fails then, and whoever looks at that, as
+                # asyncio.timeout() does, takes the task for one that somebody else has cancelled.
+                for _ in range(limit - 1):
+                    await room.acquire()
+            except asyncio.CancelledError as error:
+                cancellation = error
+                raise
     except BaseExceptionGroup as errors:
+        if cancellation is not None and current.cancelling() > cancelled_before:
+            raise cancellation from None  # Somebody else's, which no failure may swallow.
         raise errors.exceptions[0] from None

@@ -179,12 +179,19 @@ class TestFailures:
         assert not await storage.exists("a.bin")
         assert await open_uploads() == []
 
+    @pytest.mark.parametrize("number", [1, 2, 3])
     async def test_a_part_that_is_refused(
-        self, proxied: S3Storage, s3_proxy: S3Proxy, open_uploads: OpenUploads
+        self, proxied: S3Storage, s3_proxy: S3Proxy, open_uploads: OpenUploads, number: int
     ) -> None:
-        s3_proxy.plan = lambda r: (403, "AccessDenied") if "partNumber=2" in r.target else None
+        part = f"partNumber={number}&"
+        s3_proxy.plan = lambda r: (403, "AccessDenied") if part in f"{r.target}&" else None
+        current = asyncio.current_task()
+        assert current is not None
+        cancelled_before = current.cancelling()
         with pytest.raises(PermissionDeniedError, match="AccessDenied"):
             await proxied.upload(stream(), "a.bin")
+        # Nobody has cancelled it: a timeout around it must know its own cancellation.
+        assert current.cancelling() == cancelled_before
         assert not await proxied.exists("a.bin")
         assert await open_uploads() == []
 

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 
+from fastapi_async_storages.completion import run_together
 from fastapi_async_storages.exceptions import InvalidNameError
 from fastapi_async_storages.files import StorageFile
 from fastapi_async_storages.integrations.sqlalchemy.column_types import Cleanup
@@ -35,10 +36,11 @@ async def clean_up(names: FileNames) -> None:
         names: The files, which no row names any more.
     """
     with suppress(TimeoutError):
-        async with asyncio.timeout(TIME_LIMIT), asyncio.TaskGroup() as tasks:
+        async with asyncio.timeout(TIME_LIMIT):
             # Side by side: of those that hang, none keeps the others from what they can do.
-            for (storage, cleanup), group in names:
-                tasks.create_task(_clean_up(storage, cleanup, group))
+            await run_together(
+                _clean_up(storage, cleanup, group) for (storage, cleanup), group in names
+            )
 
 
 async def _clean_up(storage: Storage, cleanup: Cleanup, names: Collection[str]) -> None:
