@@ -123,15 +123,22 @@ def clean_filename(filename: str | None) -> str | None:
     if filename is None:
         return None
     last = unicodedata.normalize("NFC", filename).replace("\\", "/").rsplit("/", 1)[-1]
-    visible = "".join(
-        char
-        for char in last
-        if unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
-        and char not in _NOT_IN_XML
-    ).strip()
+    if not _is_plain(last):
+        last = "".join(
+            char
+            for char in last
+            if unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
+            and char not in _NOT_IN_XML
+        )
+    visible = last.strip()
     if visible in ("", ".", ".."):
         return None
     return _truncate_filename(visible)
+
+
+def _is_plain(text: str) -> bool:
+    """Tell at once of most names that each of their characters is harmless."""
+    return text.isascii() and text.isprintable()
 
 
 def _find_problem(name: str) -> str | None:
@@ -140,7 +147,7 @@ def _find_problem(name: str) -> str | None:
     if "\\" in name:
         # On Windows a backslash separates folders, so a `..\x` would climb out of a root there.
         return "it has a backslash; use '/' between folders"
-    for char in name:
+    for char in "" if _is_plain(name) else name:
         category = unicodedata.category(char)
         if category == "Cc":
             return f"it has the control character U+{ord(char):04X}"

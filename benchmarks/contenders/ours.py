@@ -49,7 +49,9 @@ def make_storage(kind: str) -> Storage:
 
 
 storage = make_storage(os.environ["BENCH_STORAGE"])
-engine = create_async_engine(f"sqlite+aiosqlite:///{os.environ['BENCH_DIRECTORY']}/ours.db")
+engine = create_async_engine(
+    f"sqlite+aiosqlite:///{os.environ['BENCH_DIRECTORY']}/ours-{os.environ['BENCH_STORAGE']}.db"
+)
 make_session = track_files(async_sessionmaker(engine, expire_on_commit=False))
 rules = UploadRules(max_size="5GiB")
 
