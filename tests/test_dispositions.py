@@ -4,7 +4,7 @@ from email.message import Message
 from urllib.parse import unquote
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fastapi_async_storages.dispositions import Disposition, content_disposition
@@ -42,6 +42,8 @@ def test_other_dispositions_are_refused() -> None:
 
 
 @given(st.sampled_from(["inline", "attachment"]), st.text(max_size=80))
+@example("inline", " ")
+@example("inline", " \xa0")
 def test_any_name_survives_and_none_breaks_out(disposition: Disposition, filename: str) -> None:
     value = content_disposition(disposition, filename)
     assert value.isascii()
@@ -60,7 +62,8 @@ def _parse(value: str) -> tuple[str, str, str]:
     """Read the header as RFC 6266 says: ``filename*`` goes before ``filename``."""
     message = Message()
     message["Content-Disposition"] = value.partition("; filename*=")[0]
-    plain = message.get_filename("")
+    # get_filename() would strip it.
+    plain = str(message.get_param("filename", "", "content-disposition"))
     extended = value.partition("; filename*=UTF-8''")[2]
     return (
         message.get_content_disposition() or "",
