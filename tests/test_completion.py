@@ -140,7 +140,7 @@ async def test_together_all_have_ended_when_one_fails() -> None:
         try:
             await asyncio.sleep(LIMIT)
         finally:
-            await complete(asyncio.sleep(0.01))
+            await complete(asyncio.sleep(0))
             ended.append("wait")
 
     async def fail() -> None:

@@ -1,6 +1,5 @@
 """The columns that name the files of a storage, for those who compare the two as a whole."""
 
-import unicodedata
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
@@ -93,16 +92,13 @@ async def find_named(
     Returns:
         Those of the names that a row names.
     """
-    # Another program may have stored files under names as macOS decomposes them, too.
-    composed = {name: unicodedata.normalize("NFC", name) for name in names}
-    wanted = {*composed, *composed.values()}
+    wanted = set(names)
 
     def find(session: Session) -> set[str]:
         return find_held(wanted, {holder.column: holder.connect(session) for holder in holders})
 
     async with session_factory() as session:
-        held = {unicodedata.normalize("NFC", name) for name in await session.run_sync(find)}
-    return {name for name, form in composed.items() if form in held}
+        return await session.run_sync(find)
 
 
 def _read_source(source: object, storage: Storage) -> Iterator[Holder]:

@@ -25,8 +25,8 @@ Source: SQLite takes 999 before version 3.32 (sqlite.org/limits.html, number 9),
 def find_held(names: set[str], holders: Holders) -> set[str]:
     """Find out which names are held by rows, as the transactions of the connections see them.
 
-    A row may hold a name as macOS decomposes it, when another program has written it. Handles
-    compose names, and so lead to the same file.
+    A name is the same composed and decomposed, as macOS does it: another program may have written
+    either, and handles, which compose what is assigned, lead to one file.
 
     Args:
         names: Names of files of one storage.
@@ -39,11 +39,14 @@ def find_held(names: set[str], holders: Holders) -> set[str]:
     for column, connection in holders.items():
         query = column.type.select_names(column.column, connection.dialect).subquery()
         name = query.c.name
-        wanted = {form: one for one in names - held for form in (normalize("NFD", one), one)}
-        for chunk in _chunks(wanted):
-            found = connection.scalars(select(name).where(name.in_(chunk)).distinct())
-            # Where case does not count, the query finds more.
-            held.update(wanted[form] for form in found if form in wanted)
+        left = {one: normalize("NFC", one) for one in names - held}
+        forms = {form for one in left for form in (one, left[one], normalize("NFD", one))}
+        found = set[str]()
+        for chunk in _chunks(forms):
+            found.update(connection.scalars(select(name).where(name.in_(chunk)).distinct()))
+        # Where case does not count, the query finds more.
+        composed = {normalize("NFC", form) for form in found}
+        held.update(one for one, form in left.items() if form in composed)
     return held & names
 
 

@@ -499,9 +499,9 @@ async def test_a_rollback_waits_for_no_lock_for_ever(
         await session.flush()
         lock = text("LOCK TABLE documents IN ACCESS EXCLUSIVE MODE")
         locked = asyncio.create_task(other.execute(lock))
-        while not await observer.scalar(waiting):
-            pass
         async with asyncio.timeout(20):
+            while not await observer.scalar(waiting):
+                pass
             await session.rollback()
         await locked
 

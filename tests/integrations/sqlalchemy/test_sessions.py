@@ -309,17 +309,22 @@ async def test_what_unloaded_objects_held_is_read_in_one_query(
     assert await read_contents(engine) == [b"new"] * 20
 
 
-async def test_a_name_that_another_program_has_decomposed(make_session: MakeSession) -> None:
-    """Handles compose it, so both rows have the same file."""
+@pytest.mark.parametrize("deleted", [(1,), (1, 2)])
+async def test_a_name_that_another_program_has_decomposed(
+    make_session: MakeSession, deleted: tuple[int, ...]
+) -> None:
+    """Handles compose it, so all rows have the same file."""
     await storage.upload(b"x", "caf\u00e9.txt")
     async with make_session.begin() as session:
         session.add(Document(id=1, file="caf\u00e9.txt"))
-        query = text("INSERT INTO documents (id, title, file) VALUES (2, '', :name)")
-        await session.execute(query, {"name": "cafe\u0301.txt"})
+        query = text("INSERT INTO documents (id, title, file) VALUES (:key, '', :name)")
+        for key in (2, 3):
+            await session.execute(query, {"key": key, "name": "cafe\u0301.txt"})
     async with make_session.begin() as session:
-        await session.delete(await session.get_one(Document, 1))
+        for key in deleted:
+            await session.delete(await session.get_one(Document, key))
     async with make_session() as session:
-        document = await session.get_one(Document, 2)
+        document = await session.get_one(Document, 3)
         assert document.file is not None
         assert await document.file.read() == b"x"
 
