@@ -33,7 +33,7 @@ from fastapi_async_storages.storage import Storage
 from fastapi_async_storages.uploads.bodies import Progress
 from fastapi_async_storages.uploads.forms import UploadForm
 from fastapi_async_storages.uploads.multipart import FormLimits
-from fastapi_async_storages.uploads.pending_uploads import is_pending
+from fastapi_async_storages.uploads.pending_names import is_pending
 from fastapi_async_storages.uploads.rules import UploadRules
 from fastapi_async_storages.uploads.streaming import UploadedForm, store_form
 

@@ -37,7 +37,7 @@ from fastapi_async_storages.http.routes import ProblemRoute
 from fastapi_async_storages.links import Link
 from fastapi_async_storages.registry import DEFAULT
 from fastapi_async_storages.storage import Storage
-from fastapi_async_storages.uploads.pending_uploads import is_pending
+from fastapi_async_storages.uploads.pending_names import is_pending
 
 __all__ = ["Mode", "create_files_router"]
 

@@ -37,7 +37,7 @@ from fastapi_async_storages.routers.direct_uploads import PATH, DirectRoutes
 from fastapi_async_storages.signing import SecretKey, TokenSigner
 from fastapi_async_storages.storage import Storage
 from fastapi_async_storages.uploads.direct import DirectUploads
-from fastapi_async_storages.uploads.pending_uploads import is_pending
+from fastapi_async_storages.uploads.pending_names import is_pending
 from fastapi_async_storages.uploads.rules import UploadRules
 
 __all__ = ["UploadsRouter", "create_uploads_router"]

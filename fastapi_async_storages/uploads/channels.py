@@ -17,7 +17,7 @@ from fastapi_async_storages.presigned import (
 from fastapi_async_storages.storage import Storage
 from fastapi_async_storages.uploads.checking import check_upload
 from fastapi_async_storages.uploads.incoming import name_upload
-from fastapi_async_storages.uploads.pending_uploads import pending_name
+from fastapi_async_storages.uploads.pending_names import pending_name
 from fastapi_async_storages.uploads.rules import UploadRules
 from fastapi_async_storages.uploads.save import discard, store_upload
 from fastapi_async_storages.uploads.tickets import Ticket

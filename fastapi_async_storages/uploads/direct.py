@@ -29,7 +29,7 @@ from fastapi_async_storages.media_types import (
 from fastapi_async_storages.presigned import MAX_FORM_SIZE
 from fastapi_async_storages.storage import Storage
 from fastapi_async_storages.uploads.channels import Channel, PlannedUpload, open_channel, receive
-from fastapi_async_storages.uploads.pending_uploads import PENDING_PREFIX, pending_name
+from fastapi_async_storages.uploads.pending_names import PENDING_PREFIX, pending_name
 from fastapi_async_storages.uploads.rules import UploadRules
 from fastapi_async_storages.uploads.save import describe_file, discard
 from fastapi_async_storages.uploads.sizes import parse_size

@@ -1,41 +1,17 @@
-"""Uploads that are not verified yet: their names, and the end of those that nobody completes."""
+"""The end of uploads that nobody completes."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from fastapi_async_storages.exceptions import StorageError
-from fastapi_async_storages.keys import is_unique_name
 from fastapi_async_storages.presigned import PresignsUploads
 from fastapi_async_storages.storage import Storage
+from fastapi_async_storages.uploads.pending_names import PENDING_PREFIX, is_pending
 
-__all__ = ["PENDING_PREFIX", "is_pending", "pending_name", "sweep_pending"]
-
-PENDING_PREFIX = "pending/"
-"""What the names of uploads begin with that are not verified yet."""
+__all__ = ["sweep_pending"]
 
 _BATCH_SIZE = 1000
 """Names that are deleted at a time. Source: as many as one DeleteObjects request of S3 takes."""
-
-
-def pending_name(unique: str) -> str:
-    """Return the name of an upload until it is verified.
-
-    Args:
-        unique: What is unique in the name of the file.
-    """
-    return f"{PENDING_PREFIX}{unique}"
-
-
-def is_pending(name: str) -> bool:
-    """Tell whether a name is one of an upload that nobody has verified.
-
-    Args:
-        name: Name of a file, in its safe form.
-    """
-    # Some file systems take names for the same that differ in case only.
-    folded = name.casefold()
-    unique = folded.removeprefix(PENDING_PREFIX)
-    return unique != folded and not set("/.") & set(unique) and is_unique_name(unique)
 
 
 async def sweep_pending(storage: Storage, *, older_than: timedelta = timedelta(days=1)) -> int:

@@ -9,7 +9,8 @@ import pytest
 from fastapi_async_storages import MemoryStorage, S3Storage, Storage
 from fastapi_async_storages.exceptions import PermissionDeniedError, StorageError
 from fastapi_async_storages.keys import unique_name
-from fastapi_async_storages.uploads.pending_uploads import is_pending, sweep_pending
+from fastapi_async_storages.uploads.pending_names import is_pending
+from fastapi_async_storages.uploads.pending_uploads import sweep_pending
 from tests.uploads.front_end import list_names, list_open_parts, run_uploads
 
 pytestmark = pytest.mark.anyio
