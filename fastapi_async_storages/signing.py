@@ -9,8 +9,6 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from itsdangerous import BadData, URLSafeSerializer
-
 from fastapi_async_storages.exceptions import (
     ConfigurationError,
     InvalidSignatureError,
@@ -52,11 +50,14 @@ class TokenSigner:
                 f"secret_key must be a str of at least {MIN_SECRET_KEY_BYTES} bytes; make one with"
                 " python -c 'import secrets; print(secrets.token_urlsafe(32))'."
             )
-        self._serializer = URLSafeSerializer(
+        import itsdangerous  # noqa: PLC0415 - many apps sign nothing, and need not load it
+
+        self._serializer = itsdangerous.URLSafeSerializer(
             keys[::-1],  # itsdangerous signs with the last one.
             salt=f"fastapi-async-storages.{purpose}",
             signer_kwargs={"digest_method": hashlib.sha256, "key_derivation": "hmac"},
         )
+        self._no_token = (itsdangerous.BadData, ValueError)
 
     def sign(self, payload: Mapping[str, Any], *, expires_at: int) -> str:
         """Return a token for a payload.
@@ -83,7 +84,7 @@ class TokenSigner:
         """
         try:
             payload = self._serializer.loads(token)
-        except (BadData, ValueError):
+        except self._no_token:
             raise InvalidSignatureError("The signature is not valid.") from None
         if time.time() >= payload[EXPIRES_AT]:
             raise LinkExpiredError("The link has expired; ask for a new one.")
