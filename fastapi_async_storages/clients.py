@@ -3,8 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, Generic, NamedTuple, NoReturn, TypeVar
 
 from fastapi_async_storages.completion import complete
 from fastapi_async_storages.exceptions import StorageClosedError
@@ -21,14 +20,12 @@ Kubernetes leaves an app (``terminationGracePeriodSeconds``).
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class _OpenClient(Generic[T]):
+class _OpenClient(NamedTuple, Generic[T]):
     client: T
     holder: AsyncGenerator[T, None]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Work:
+class _Work(NamedTuple):
     """What must not lose its client half-way."""
 
     task: asyncio.Task[Any] | None
@@ -36,15 +33,15 @@ class _Work:
     done: asyncio.Future[None]
 
 
-@dataclass(slots=True, eq=False)
 class _LoopState(Generic[T]):
     """What one event loop has of the client."""
 
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    work: set[_Work] = field(default_factory=set)
-    opened: _OpenClient[T] | None = None
-    entered: int = 0
-    closed: bool = False
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.work: set[_Work] = set()
+        self.opened: _OpenClient[T] | None = None
+        self.entered = 0
+        self.closed = False
 
 
 # Open clients stay referenced until they are closed. A storage that is dropped open is garbage

@@ -6,7 +6,6 @@ would, reads the body before. So the bodies are added to the schema when it is m
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -44,15 +43,18 @@ _REFUSALS = (400, 408, 413, 415, 422)
 _logger = logging.getLogger("fastapi_async_storages")
 
 
-@dataclass(frozen=True, slots=True)
 class Refusals:
     """A dependency that refuses nothing itself, and tells the schema what those around it refuse.
 
-    Attributes:
+    Args:
         statuses: HTTP status codes of their problems.
+
+    Attributes:
+        statuses: The same.
     """
 
-    statuses: tuple[int, ...]
+    def __init__(self, statuses: tuple[int, ...]) -> None:
+        self.statuses = statuses
 
     async def __call__(self) -> None:
         """Let FastAPI call this."""

@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import NamedTuple
 from uuid import uuid4
 
 from fastapi_async_storages.backends._selection import select_bytes
@@ -22,8 +23,7 @@ from fastapi_async_storages.streams import CHUNK_SIZE, ByteStream
 __all__ = ["MemoryStorage"]
 
 
-@dataclass(frozen=True, slots=True)
-class _MemoryFile:
+class _MemoryFile(NamedTuple):
     """One version of a file. Never changed: a reader keeps the version that it opened."""
 
     content: bytes

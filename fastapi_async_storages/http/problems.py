@@ -10,10 +10,9 @@ our inside, and the log has the rest. None names a bucket, an endpoint or a path
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from email.utils import format_datetime
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -80,8 +79,7 @@ _TYPE_PREFIX = "urn:problem-type:fastapi-async-storages:"
 _logger = logging.getLogger("fastapi_async_storages")
 
 
-@dataclass(frozen=True, slots=True)
-class _Problem:
+class _Problem(NamedTuple):
     """A problem type (RFC 9457 section 3.1).
 
     Attributes:

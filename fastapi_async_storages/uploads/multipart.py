@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -45,8 +46,7 @@ class FormLimits:
     idle_timeout: float | None = IDLE_TIMEOUT
 
 
-@dataclass(slots=True, eq=False)
-class FormPart:
+class FormPart(NamedTuple):
     """One part of a form: a file when it has a file name, else a field.
 
     Attributes:
