@@ -13,7 +13,7 @@ from fastapi import APIRouter, Depends, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from fastapi_async_storages.dependencies import get_storage, named_storage
+from fastapi_async_storages.dependencies import named_storage
 from fastapi_async_storages.dispositions import Disposition
 from fastapi_async_storages.exceptions import ConfigurationError, NotFoundError
 from fastapi_async_storages.files import StorageFile
@@ -33,7 +33,7 @@ from fastapi_async_storages.http.offload import Offload, offload_response
 from fastapi_async_storages.http.openapi import describe_file_responses
 from fastapi_async_storages.http.redirects import Redirects, RedirectStatus
 from fastapi_async_storages.http.responses import StorageFileResponse
-from fastapi_async_storages.http.routes import ProblemRoute
+from fastapi_async_storages.http.routes import PlainRoute, ProblemRoute
 from fastapi_async_storages.links import Link
 from fastapi_async_storages.registry import DEFAULT
 from fastapi_async_storages.storage import Storage
@@ -109,14 +109,25 @@ def create_files_router(
         Redirects(presentation, expires_in=redirect_expires_in, status=redirect_status),
         offload,
     )
+    name = route_name(storage, signed=access is signed_urls)
     router = APIRouter(route_class=ProblemRoute)
+    if access is public:
+        # Most requests, which need nothing of what takes FastAPI longer than the answer itself.
+        router.add_api_route(
+            "/{name:path}",
+            _make_plain_endpoint(storage, delivery),
+            methods=["GET"],
+            name=name,
+            include_in_schema=False,
+            route_class_override=PlainRoute,
+        )
     for method in ("GET", "HEAD"):
         always_redirects = method == "GET" and mode == "redirect"
         router.add_api_route(
             "/{name:path}",
             _make_endpoint(storage, access, denial, delivery),
             methods=[method],
-            name=route_name(storage, signed=access is signed_urls),
+            name=name,
             summary="Read a file" if method == "GET" else "Read the headers of a file",
             response_class=Response,
             status_code=redirect_status if always_redirects else None,
@@ -183,17 +194,11 @@ class _Delivery:
 def _make_endpoint(
     storage_name: str | None, access: AccessRule, denial: Denial, delivery: _Delivery
 ) -> Callable[..., Awaitable[Response]]:
-    get_any_storage = get_storage if storage_name is None else named_storage(storage_name)
-
     async def get_file(
         name: Annotated[str, Path(description="Name of the file in the storage.")],
-        storage: Annotated[Storage, Depends(get_any_storage)],
+        storage: Annotated[Storage, Depends(named_storage(storage_name or DEFAULT))],
     ) -> StorageFile:
-        file = StorageFile(storage, name)
-        if is_pending(file.name):
-            # Who has uploaded it knows its name, and could have others open what nobody checked.
-            raise NotFoundError(f"{file.name!a} is not verified yet.", name=file.name)
-        return file
+        return _find_file(storage, name)
 
     get_link = make_access_dependency(access, get_file, denial=denial)
 
@@ -211,6 +216,26 @@ def _make_endpoint(
         return await delivery.respond(request.method, file, disposition=disposition, filename=name)
 
     return read_file
+
+
+def _make_plain_endpoint(
+    storage_name: str | None, delivery: _Delivery
+) -> Callable[..., Awaitable[Response]]:
+    get_any_storage = named_storage(storage_name or DEFAULT)
+
+    async def read_plain_file(request: Request) -> Response:
+        file = _find_file(await get_any_storage(request), request.path_params["name"])
+        return await delivery.respond(request.method, file, disposition=None, filename=None)
+
+    return read_plain_file
+
+
+def _find_file(storage: Storage, name: str) -> StorageFile:
+    file = StorageFile(storage, name)
+    if is_pending(file.name):
+        # Who has uploaded it knows its name, and could have others open what nobody checked.
+        raise NotFoundError(f"{file.name!a} is not verified yet.", name=file.name)
+    return file
 
 
 def _check_option(name: str, value: object, allowed: Any) -> None:
