@@ -4,7 +4,11 @@ from fnmatch import fnmatchcase
 
 from fastapi_async_storages.media_types._extensions import guess_media_type
 from fastapi_async_storages.media_types._names import canonical_media_type, is_scriptable
-from fastapi_async_storages.media_types._signatures import PROVABLE, SNIFF_SIZE, sniff_media_type
+from fastapi_async_storages.media_types._signatures import (
+    SNIFF_SIZE,
+    list_provable_types,
+    sniff_media_type,
+)
 from fastapi_async_storages.media_types._text import may_be_text
 
 DEFAULT_MEDIA_TYPE = "application/octet-stream"
@@ -137,7 +141,7 @@ def _is_credible(claim: str, head: bytes, proved: str | None) -> bool:
         return may_be_text(head)
     return not (
         claim.startswith(("audio/", "font/", "image/", "video/"))
-        or claim in PROVABLE
+        or claim in list_provable_types()
         or is_scriptable(claim)
         or _matches(claim, _CONTAINED)
     )

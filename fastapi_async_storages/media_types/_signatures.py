@@ -5,8 +5,8 @@ here, is in ``docs/decisions/content-type-sniffing.md``.
 """
 
 import struct
-
-import filetype  # type: ignore[import-untyped]
+from functools import cache
+from typing import Any
 
 from fastapi_async_storages.media_types._names import canonical_media_type
 from fastapi_async_storages.media_types._text import is_text, sniff_markup
@@ -72,7 +72,6 @@ _LEFT_OUT = {
     *("aac", "bmp", "br", "eot", "exe", "gif", "ico", "mp3", "ps", "swf", "Z"),
     *("3gp", "doc", "otf", "pdf", "ppt", "rtf", "ttf", "woff", "woff2", "xls", "zst"),
 }
-_MATCHERS = tuple(kind for kind in filetype.TYPES if kind.extension not in _LEFT_OUT)
 _RENAMED = {"image/apng": "image/png"}  # every APNG is a PNG; browsers call it so
 
 
@@ -108,13 +107,21 @@ def _sniff_binary(head: bytes) -> str | None:
     for is_format, name in _CHECKS:
         if is_format(head):
             return name
-    kind = filetype.match(head, _MATCHERS)
+    kind = next((kind for kind in _list_matchers() if kind.match(head)), None)
     if kind is None:
         return _iso_media_type(head)
     name = str(canonical_media_type(kind.mime))
     if name == "audio/ogg" and b"theora" in head[:64]:
         return "video/ogg"
     return _RENAMED.get(name, name)
+
+
+@cache
+def _list_matchers() -> tuple[Any, ...]:
+    # Eighty classes, which take as long as a tenth of this package: for the first binary file.
+    import filetype  # type: ignore[import-untyped]  # noqa: PLC0415
+
+    return tuple(kind for kind in filetype.TYPES if kind.extension not in _LEFT_OUT)
 
 
 def _iso_media_type(head: bytes) -> str | None:
@@ -219,11 +226,14 @@ _CHECKS = (
     (_is_transport_stream, "video/mp2t"),
 )
 
-PROVABLE = frozenset(
-    {
-        *(canonical_media_type(kind.mime) for kind in _MATCHERS),
-        *(name for _, name in (*_TEXT_SIGNATURES, *_SIGNATURES)),
-        *(name for _, name in _CHECKS),
-    }
-)
-"""Types that bytes prove when they are true, so that no claim of them is taken on trust."""
+
+@cache
+def list_provable_types() -> frozenset[str | None]:
+    """Return the types that bytes prove when they are true: no claim of them is taken on trust."""
+    return frozenset(
+        {
+            *(canonical_media_type(kind.mime) for kind in _list_matchers()),
+            *(name for _, name in (*_TEXT_SIGNATURES, *_SIGNATURES)),
+            *(name for _, name in _CHECKS),
+        }
+    )
