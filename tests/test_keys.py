@@ -98,6 +98,29 @@ def test_a_safe_name_is_safe(name: str) -> None:
     assert normalize_name(unicodedata.normalize("NFD", safe)) == safe
 
 
+@given(st.text("a./\\ ~\n\x7f", max_size=12))
+def test_plain_names_are_judged_like_all_others(name: str) -> None:
+    def judge(name: str) -> str | None:
+        try:
+            return normalize_name(name)
+        except InvalidNameError:
+            return None
+
+    # Behind a folder that is not ASCII there is no short way.
+    other = judge(f"é/{name.lstrip('/')}")
+    if name.startswith("/") or other in (None, "é"):
+        assert judge(name) is None
+    else:
+        assert judge(name) == other.removeprefix("é/")
+
+
+def test_a_subclass_of_str_becomes_a_str() -> None:
+    class Name(str):
+        __slots__ = ()
+
+    assert type(normalize_name(Name("a.txt"))) is str
+
+
 @given(TEXT | PATHS)
 def test_a_prefix_is_the_start_of_names(prefix: str) -> None:
     try:

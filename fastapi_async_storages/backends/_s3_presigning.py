@@ -9,9 +9,10 @@ Version 4)".
 
 import hashlib
 import hmac
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from urllib.parse import parse_qs, quote, urlsplit
 
 __all__ = ["Credentials", "UrlSigner"]
@@ -39,6 +40,14 @@ class Credentials(Protocol):
         """Session token of temporary credentials."""
 
 
+class _Common(NamedTuple):
+    """What the URLs of one second have in common."""
+
+    query: str
+    to_sign: str
+    key: bytes
+
+
 class UrlSigner:
     """Presigns URLs of one bucket at one endpoint.
 
@@ -60,7 +69,9 @@ class UrlSigner:
         self._path = parts.path
         self._host = _to_host(base_url)
         self._scope = f"{region}/{service}/{_TERMINATOR}"
+        self._host_line = f"host:{self._host}\n"
         self._signing_key: tuple[tuple[str, str], bytes] | None = None
+        self._common: tuple[tuple[object, ...], _Common] | None = None
 
     @classmethod
     def from_sample(cls, url: str) -> "UrlSigner | None":
@@ -103,38 +114,64 @@ class UrlSigner:
 
         Args:
             key: Key of the object.
-            parameters: Further query parameters, such as ``response-content-disposition``.
+            parameters: Further query parameters, such as ``response-content-disposition``. Their
+                names start with a small letter, and so come behind the others in the order that is
+                signed.
             expires_in: Seconds that the URL works.
             credentials: Whose signature it is.
             method: What may be done with the URL.
             headers: What must be sent with it beside ``Host``, by names in lower case.
             now: Aware time from which it works; the current time when not given.
         """
-        signed_headers = {**(headers or {}), "host": self._host}
-        names = ";".join(sorted(signed_headers))
-        timestamp = (now or datetime.now(UTC)).strftime("%Y%m%dT%H%M%SZ")
+        lines, names = self._describe_headers(headers)
+        second = int(time.time() if now is None else now.timestamp())
+        common = self._get_common(second, expires_in, names, credentials)
+        query = common.query
+        for name in sorted(parameters):
+            query += f"&{name}={quote(parameters[name], safe='~')}"
+        path = self._path + quote(key, safe="/~")
+        request = f"{method}\n{path}\n{query}\n{lines}\n{names}\nUNSIGNED-PAYLOAD"
+        digest = hashlib.sha256(request.encode()).hexdigest()
+        to_sign = f"{common.to_sign}{digest}"
+        signature = _hmac(common.key, to_sign).hex()
+        return f"{self._origin}{path}?{query}&X-Amz-Signature={signature}"
+
+    def _describe_headers(self, headers: Mapping[str, str] | None) -> tuple[str, str]:
+        """Return the lines of the headers to be signed, and their names."""
+        if not headers:
+            return self._host_line, "host"
+        signed = {**headers, "host": self._host}
+        lines = "".join(f"{name}:{signed[name]}\n" for name in sorted(signed))
+        return lines, ";".join(sorted(signed))
+
+    def _get_common(
+        self, second: int, expires_in: int, names: str, credentials: Credentials
+    ) -> "_Common":
+        """Return what the URLs of one second share, made once."""
+        subject = (second, expires_in, names, credentials.access_key, credentials.secret_key)
+        subject = (*subject, credentials.token)
+        kept = self._common
+        if kept is not None and kept[0] == subject:
+            return kept[1]
+        timestamp = datetime.fromtimestamp(second, UTC).strftime("%Y%m%dT%H%M%SZ")
         date = timestamp[:8]
+        scope = f"{date}/{self._scope}"
         signed = {
-            **parameters,
             "X-Amz-Algorithm": _ALGORITHM,
-            "X-Amz-Credential": f"{credentials.access_key}/{date}/{self._scope}",
+            "X-Amz-Credential": f"{credentials.access_key}/{scope}",
             "X-Amz-Date": timestamp,
             "X-Amz-Expires": str(expires_in),
             "X-Amz-SignedHeaders": names,
         }
         if credentials.token:
             signed["X-Amz-Security-Token"] = credentials.token
-        query = "&".join(
-            f"{quote(name, safe='~')}={quote(value, safe='~')}"
-            for name, value in sorted(signed.items())
+        common = _Common(
+            query="&".join(f"{name}={quote(signed[name], safe='~')}" for name in sorted(signed)),
+            to_sign=f"{_ALGORITHM}\n{timestamp}\n{scope}\n",
+            key=self._get_signing_key(date, credentials.secret_key),
         )
-        path = self._path + quote(key, safe="/~")
-        lines = "".join(f"{name}:{signed_headers[name]}\n" for name in sorted(signed_headers))
-        request = f"{method}\n{path}\n{query}\n{lines}\n{names}\nUNSIGNED-PAYLOAD"
-        digest = hashlib.sha256(request.encode()).hexdigest()
-        to_sign = f"{_ALGORITHM}\n{timestamp}\n{date}/{self._scope}\n{digest}"
-        signature = _hmac(self._get_signing_key(date, credentials.secret_key), to_sign).hex()
-        return f"{self._origin}{path}?{query}&X-Amz-Signature={signature}"
+        self._common = (subject, common)
+        return common
 
     def _get_signing_key(self, date: str, secret_key: str) -> bytes:
         """Return the key of a day, derived once."""
