@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from fastapi_async_storages.files import StorageImage as StorageImage
     from fastapi_async_storages.http.access import public as public
     from fastapi_async_storages.http.access import signed_urls as signed_urls
-    from fastapi_async_storages.http.offload import XAccelRedirect as XAccelRedirect
-    from fastapi_async_storages.http.offload import XSendfile as XSendfile
     from fastapi_async_storages.http.problems import add_problem_handlers as add_problem_handlers
     from fastapi_async_storages.http.responses import StorageFileResponse as StorageFileResponse
+    from fastapi_async_storages.http.web_servers import XAccelRedirect as XAccelRedirect
+    from fastapi_async_storages.http.web_servers import XSendfile as XSendfile
     from fastapi_async_storages.info import FileInfo as FileInfo
     from fastapi_async_storages.lifespan import storage_lifespan as storage_lifespan
     from fastapi_async_storages.openapi import describe_uploads as describe_uploads
@@ -73,8 +73,8 @@ _MODULES = {
     "StreamedUpload": "dependencies",
     "UploadRules": "uploads.rules",
     "UploadedForm": "uploads.streaming",
-    "XAccelRedirect": "http.offload",
-    "XSendfile": "http.offload",
+    "XAccelRedirect": "http.web_servers",
+    "XSendfile": "http.web_servers",
     "add_problem_handlers": "http.problems",
     "create_files_router": "routers.files",
     "create_uploads_router": "routers.uploads",

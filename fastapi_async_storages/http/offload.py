@@ -4,10 +4,8 @@ The app decides who may read and how the file is presented; nginx, Apache or lig
 bytes, with ranges and conditions of their own.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import quote
 
 from starlette.responses import Response
 
@@ -16,7 +14,7 @@ from fastapi_async_storages.exceptions import ConfigurationError
 from fastapi_async_storages.files import StorageFile
 from fastapi_async_storages.http.headers import FileHeaders
 
-__all__ = ["Offload", "XAccelRedirect", "XSendfile", "get_local_path", "offload_response"]
+__all__ = ["Offload", "get_local_path", "offload_response"]
 
 # The web server finds these out from the file, and the body of our own answer is empty.
 _LEFT_TO_THE_SERVER = frozenset(
@@ -34,51 +32,6 @@ class Offload(Protocol):
             name: Name of the file in its storage, and below the storage's root.
             path: Where it is on this machine.
         """
-
-
-@dataclass(frozen=True, slots=True)
-class XAccelRedirect:
-    """nginx sends the file: ``X-Accel-Redirect``.
-
-    nginx passes on ``Content-Type``, ``Content-Disposition`` and ``Cache-Control`` of the app, but
-    not the other headers; the location has to add them::
-
-        location /protected/ {
-            internal;
-            alias /srv/files/;
-            add_header X-Content-Type-Options $upstream_http_x_content_type_options;
-            add_header Content-Security-Policy $upstream_http_content_security_policy;
-        }
-
-    Attributes:
-        location: Path of the internal location whose ``alias`` is the root of the storage.
-
-    Source: nginx documentation, "X-Accel-Redirect" under ``proxy_ignore_headers`` of
-    ngx_http_proxy_module.
-    """
-
-    location: str
-
-    def make_header(self, name: str, path: Path) -> tuple[str, str]:
-        """Return the header; nginx decodes the percent-encoding."""
-        del path
-        return "x-accel-redirect", f"{self.location.rstrip('/')}/{quote(name)}"
-
-
-@dataclass(frozen=True, slots=True)
-class XSendfile:
-    """Apache (with mod_xsendfile) or lighttpd sends the file: ``X-Sendfile``.
-
-    The server must be allowed to read the root of the storage: ``XSendFilePath`` in Apache,
-    ``x-sendfile-docroot`` in lighttpd.
-
-    Source: documentation of mod_xsendfile for Apache 2; lighttpd wiki, "X-Sendfile".
-    """
-
-    def make_header(self, name: str, path: Path) -> tuple[str, str]:
-        """Return the header; both servers decode the percent-encoding."""
-        del name
-        return "x-sendfile", quote(str(path))
 
 
 async def offload_response(
