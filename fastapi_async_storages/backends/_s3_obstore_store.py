@@ -22,7 +22,6 @@ from fastapi_async_storages.backends._s3_presigning import SAMPLE_KEY, UrlSigner
 from fastapi_async_storages.exceptions import ConfigurationError, MissingDependencyError
 
 try:
-    import obstore
     from obstore.exceptions import BaseError
     from obstore.store import S3Store
 except ModuleNotFoundError:
@@ -233,14 +232,11 @@ def _to_store_config(sdk_config: Any, bucket_name: str, place: UrlSigner) -> "S3
 
 
 def _to_client_options(sdk_config: Any, base_url: str) -> "ClientConfig":
-    agent = [sdk_config._supplied_user_agent or f"obstore/{obstore.__version__}"]
-    if sdk_config.user_agent_extra:
-        agent.append(sdk_config.user_agent_extra)
     options: ClientConfig = {
         "allow_http": base_url.startswith("http:"),
         "timeout": _FOREVER,
         "pool_max_idle_per_host": str(sdk_config.max_pool_connections),
-        "user_agent": " ".join(agent),
+        "user_agent": sdk_config.user_agent,
     }
     if sdk_config.connect_timeout is not None:
         options["connect_timeout"] = timedelta(seconds=sdk_config.connect_timeout)

@@ -148,8 +148,9 @@ class UrlSigner:
         self, second: int, expires_in: int, names: str, credentials: Credentials
     ) -> "_Common":
         """Return what the URLs of one second share, made once."""
-        subject = (second, expires_in, names, credentials.access_key, credentials.secret_key)
-        subject = (*subject, credentials.token)
+        access_key, secret_key = credentials.access_key, credentials.secret_key
+        token = credentials.token
+        subject = (second, expires_in, names, access_key, secret_key, token)
         kept = self._common
         if kept is not None and kept[0] == subject:
             return kept[1]
@@ -158,17 +159,17 @@ class UrlSigner:
         scope = f"{date}/{self._scope}"
         signed = {
             "X-Amz-Algorithm": _ALGORITHM,
-            "X-Amz-Credential": f"{credentials.access_key}/{scope}",
+            "X-Amz-Credential": f"{access_key}/{scope}",
             "X-Amz-Date": timestamp,
             "X-Amz-Expires": str(expires_in),
             "X-Amz-SignedHeaders": names,
         }
-        if credentials.token:
-            signed["X-Amz-Security-Token"] = credentials.token
+        if token:
+            signed["X-Amz-Security-Token"] = token
         common = _Common(
             query="&".join(f"{name}={quote(signed[name], safe='~')}" for name in sorted(signed)),
             to_sign=f"{_ALGORITHM}\n{timestamp}\n{scope}\n",
-            key=self._get_signing_key(date, credentials.secret_key),
+            key=self._get_signing_key(date, secret_key),
         )
         self._common = (subject, common)
         return common

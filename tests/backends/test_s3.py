@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import hashlib
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -400,6 +401,31 @@ class TestConfiguration:
         async with make_s3_storage(endpoint_url=None) as storage:
             await storage.check()
             assert "us-east-1" in await storage.get_path("a")
+
+    @pytest.mark.parametrize(
+        ("config", "environment", "expected"),
+        [
+            ({}, "", r"fastapi-async-storages/\S+ Python/\S+ \S+"),
+            ({}, "shop 1", r"fastapi-async-storages/\S+ Python/\S+ \S+ app/shop-1"),
+            ({"user_agent_appid": "own"}, "shop", r"fastapi-async-storages/.* app/own"),
+            ({"user_agent": "own/1", "user_agent_extra": "more/2"}, "shop", r"own/1 more/2"),
+        ],
+    )
+    async def test_requests_say_who_sends_them(
+        self,
+        make_s3_storage: MakeS3Storage,
+        s3_proxy: S3Proxy,
+        monkeypatch: pytest.MonkeyPatch,
+        config: dict[str, str],
+        environment: str,
+        expected: str,
+    ) -> None:
+        monkeypatch.setenv("AWS_SDK_UA_APP_ID", environment)
+        options = {"endpoint_url": s3_proxy.endpoint_url, "client_config": config}
+        async with make_s3_storage(**options) as storage:
+            await storage.upload(b"1", "a.bin")
+        (request,) = s3_proxy.requests
+        assert re.fullmatch(expected, request.headers["user-agent"])
 
     @pytest.mark.parametrize("wrap", [dict, lambda options: AioConfig(**options)])
     async def test_the_options_of_the_sdk_are_the_users(
