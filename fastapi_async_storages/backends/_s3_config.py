@@ -212,7 +212,8 @@ def _add_user_agent(sdk_config: Any, session: AioSession) -> AioConfig:
     small request costs.
     """
     if sdk_config.user_agent is None:
-        agent = [session.user_agent()]
+        # The SDK adds its own name and version.
+        agent = [f"{session.user_agent_name}/{session.user_agent_version}"]
         app_id = sdk_config.user_agent_appid or session.get_config_variable("user_agent_appid")
         if app_id:
             agent.append(f"app/{_NOT_IN_TOKEN.sub('-', app_id)}")

@@ -403,12 +403,12 @@ class TestConfiguration:
             assert "us-east-1" in await storage.get_path("a")
 
     @pytest.mark.parametrize(
-        ("config", "environment", "expected"),
+        "config, environment, expected",
         [
-            ({}, "", r"fastapi-async-storages/\S+ Python/\S+ \S+"),
-            ({}, "shop 1", r"fastapi-async-storages/\S+ Python/\S+ \S+ app/shop-1"),
-            ({"user_agent_appid": "own"}, "shop", r"fastapi-async-storages/.* app/own"),
-            ({"user_agent": "own/1", "user_agent_extra": "more/2"}, "shop", r"own/1 more/2"),
+            ({}, "", r"fastapi-async-storages/\S+ botocore/\S+"),
+            ({}, "shop 1", r"fastapi-async-storages/\S+ app/shop-1 botocore/\S+"),
+            ({"user_agent_appid": "own"}, "shop", r"fastapi-async-storages/\S+ app/own .*"),
+            ({"user_agent": "own/1", "user_agent_extra": "x/2"}, "shop", r"own/1 botocore/\S+ x/2"),
         ],
     )
     async def test_requests_say_who_sends_them(
