@@ -21,8 +21,8 @@ import httpx
 from fastapi import FastAPI
 
 from fastapi_async_storages import S3Storage, StorageFile
-from fastapi_async_storages.dependencies import StreamedUpload
 from fastapi_async_storages.lifespan import storage_lifespan
+from fastapi_async_storages.streamed_forms import StreamedUpload
 from fastapi_async_storages.testing.seaweedfs import SeaweedFS
 from fastapi_async_storages.uploads.rules import UploadRules
 from fastapi_async_storages.uploads.sizes import parse_size

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from fastapi_async_storages.backends.s3 import S3Storage as S3Storage
     from fastapi_async_storages.dependencies import NamedFile as NamedFile
     from fastapi_async_storages.dependencies import StorageDep as StorageDep
-    from fastapi_async_storages.dependencies import StreamedForm as StreamedForm
-    from fastapi_async_storages.dependencies import StreamedUpload as StreamedUpload
     from fastapi_async_storages.dependencies import get_storage as get_storage
     from fastapi_async_storages.dependencies import named_storage as named_storage
     from fastapi_async_storages.files import StorageFile as StorageFile
@@ -42,6 +40,8 @@ if TYPE_CHECKING:
     from fastapi_async_storages.schemas import files_out as files_out
     from fastapi_async_storages.settings import storage_from_url as storage_from_url
     from fastapi_async_storages.storage import Storage as Storage
+    from fastapi_async_storages.streamed_forms import StreamedForm as StreamedForm
+    from fastapi_async_storages.streamed_forms import StreamedUpload as StreamedUpload
     from fastapi_async_storages.uploads.multipart import FormLimits as FormLimits
     from fastapi_async_storages.uploads.pending_uploads import sweep_pending as sweep_pending
     from fastapi_async_storages.uploads.rules import ImageRules as ImageRules
@@ -69,8 +69,8 @@ _MODULES = {
     "StorageFileResponse": "http.responses",
     "StorageImage": "files",
     "Storages": "registry",
-    "StreamedForm": "dependencies",
-    "StreamedUpload": "dependencies",
+    "StreamedForm": "streamed_forms",
+    "StreamedUpload": "streamed_forms",
     "UploadRules": "uploads.rules",
     "UploadedForm": "uploads.streaming",
     "XAccelRedirect": "http.web_servers",

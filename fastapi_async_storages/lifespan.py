@@ -17,7 +17,6 @@ from fastapi import FastAPI
 from fastapi_async_storages.clients import CLEAN_UP_SECONDS
 from fastapi_async_storages.completion import wait_for_cancelled_tasks
 from fastapi_async_storages.exceptions import ConfigurationError
-from fastapi_async_storages.openapi import describe_uploads
 from fastapi_async_storages.registry import Storages
 from fastapi_async_storages.storage import Storage
 
@@ -82,6 +81,9 @@ def storage_lifespan(
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[dict[str, Any]]:
         if isinstance(app, FastAPI):
+            # With all of the forms: what only imports the app, such as a migration, needs none.
+            from fastapi_async_storages.openapi import describe_uploads  # noqa: PLC0415
+
             describe_uploads(app)
         # The tasks of the server itself. hypercorn cancels one of them to stop, and it ends only
         # after this lifespan.

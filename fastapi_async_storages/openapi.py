@@ -17,13 +17,14 @@ from starlette.routing import Mount
 
 from fastapi_async_storages.exceptions import ConfigurationError
 from fastapi_async_storages.http.problems import problem_responses
+from fastapi_async_storages.http.refusals import Refusals
 from fastapi_async_storages.storage import DEFAULT_CONTENT_TYPE
 from fastapi_async_storages.uploads.bodies import FORM_TYPE
 from fastapi_async_storages.uploads.forms import UploadForm
 from fastapi_async_storages.uploads.rules import UploadRules
 from fastapi_async_storages.uploads.sizes import format_size
 
-__all__ = ["Refusals", "describe_uploads"]
+__all__ = ["describe_uploads"]
 
 _COMPONENT = "#/components/schemas/{model}"
 
@@ -41,23 +42,6 @@ _FILENAME_HEADER = {
 _REFUSALS = (400, 408, 413, 415, 422)
 
 _logger = logging.getLogger("fastapi_async_storages")
-
-
-class Refusals:
-    """A dependency that refuses nothing itself, and tells the schema what those around it refuse.
-
-    Args:
-        statuses: HTTP status codes of their problems.
-
-    Attributes:
-        statuses: The same.
-    """
-
-    def __init__(self, statuses: tuple[int, ...]) -> None:
-        self.statuses = statuses
-
-    async def __call__(self) -> None:
-        """Let FastAPI call this."""
 
 
 def describe_uploads(app: FastAPI) -> None:

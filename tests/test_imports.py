@@ -25,12 +25,16 @@ def test_names_of_an_app_load_nothing_that_only_others_need() -> None:
     assert not loaded & {
         "fastapi_async_storages.backends.s3",
         "fastapi_async_storages.http.web_servers",
+        "fastapi_async_storages.openapi",
         "fastapi_async_storages.presigned",
         "fastapi_async_storages.routers.uploads",
         "fastapi_async_storages.schemas",
         "fastapi_async_storages.settings",
+        "fastapi_async_storages.streamed_forms",
         "fastapi_async_storages.uploads.clamav",
+        "fastapi_async_storages.uploads.multipart",
         "fastapi_async_storages.uploads.pending_uploads",
+        "fastapi_async_storages.uploads.streaming",
     }
 
 

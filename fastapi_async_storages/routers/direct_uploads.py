@@ -14,7 +14,7 @@ from fastapi_async_storages.dependencies import named_storage
 from fastapi_async_storages.files import StorageFile
 from fastapi_async_storages.http.injection import inject
 from fastapi_async_storages.http.problems import problem_responses
-from fastapi_async_storages.openapi import Refusals
+from fastapi_async_storages.http.refusals import Refusals
 from fastapi_async_storages.presigned import PresignedForm
 from fastapi_async_storages.routers.json_routes import JsonRoute
 from fastapi_async_storages.routers.upload_schemas import (

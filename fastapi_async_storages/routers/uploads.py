@@ -19,7 +19,7 @@ from fastapi import APIRouter, Depends, Path
 from fastapi.routing import iter_route_contexts
 from starlette.requests import Request
 
-from fastapi_async_storages.dependencies import StreamedUpload, named_storage
+from fastapi_async_storages.dependencies import named_storage
 from fastapi_async_storages.exceptions import ConfigurationError, NotFoundError
 from fastapi_async_storages.files import StorageFile
 from fastapi_async_storages.http.access import (
@@ -36,6 +36,7 @@ from fastapi_async_storages.registry import DEFAULT
 from fastapi_async_storages.routers.direct_uploads import PATH, DirectRoutes
 from fastapi_async_storages.signing import SecretKey, TokenSigner
 from fastapi_async_storages.storage import Storage
+from fastapi_async_storages.streamed_forms import StreamedUpload
 from fastapi_async_storages.uploads.direct import DirectUploads
 from fastapi_async_storages.uploads.pending_names import is_pending
 from fastapi_async_storages.uploads.rules import UploadRules

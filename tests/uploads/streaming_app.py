@@ -6,8 +6,8 @@ from typing import Annotated
 from fastapi import FastAPI, UploadFile
 
 from fastapi_async_storages import S3Storage, StorageFile
-from fastapi_async_storages.dependencies import StreamedUpload
 from fastapi_async_storages.lifespan import storage_lifespan
+from fastapi_async_storages.streamed_forms import StreamedUpload
 from tests.servers.s3 import S3Server
 
 __all__ = ["MAX_CONCURRENCY", "PART_SIZE", "make_app", "make_environment"]

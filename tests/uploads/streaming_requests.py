@@ -8,9 +8,9 @@ from httpx import AsyncClient
 from pydantic import BaseModel
 
 from fastapi_async_storages import LocalStorage, Storage, StorageFile, Storages
-from fastapi_async_storages.dependencies import StreamedForm
 from fastapi_async_storages.http.problems import add_problem_handlers
 from fastapi_async_storages.lifespan import storage_lifespan
+from fastapi_async_storages.streamed_forms import StreamedForm
 from fastapi_async_storages.uploads.rules import UploadRules
 from fastapi_async_storages.uploads.streaming import UploadedForm
 

@@ -10,13 +10,9 @@ from fastapi import Body, Depends, File, Form, Request, Response
 from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 
 from fastapi_async_storages import MemoryStorage, Storage, StorageFile, Storages
-from fastapi_async_storages.dependencies import (
-    StreamedForm,
-    StreamedUpload,
-    get_storage,
-    named_storage,
-)
+from fastapi_async_storages.dependencies import get_storage, named_storage
 from fastapi_async_storages.exceptions import ConfigurationError, InvalidNameError, StorageError
+from fastapi_async_storages.streamed_forms import StreamedForm, StreamedUpload
 from fastapi_async_storages.uploads.incoming import IncomingFile
 from fastapi_async_storages.uploads.multipart import FormLimits
 from fastapi_async_storages.uploads.rules import UploadRules

@@ -13,7 +13,7 @@ from httpx import AsyncClient
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fastapi_async_storages import MemoryStorage, Storage, StorageFile
-from fastapi_async_storages.dependencies import StreamedUpload
+from fastapi_async_storages.streamed_forms import StreamedUpload
 from fastapi_async_storages.testing.faults import Fail, FaultyStorage
 from tests.asgi import open_client
 from tests.uploads.streaming_requests import (

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, Json, field_validator
 
 from fastapi_async_storages import MemoryStorage
-from fastapi_async_storages.dependencies import StreamedForm, get_storage
+from fastapi_async_storages.dependencies import get_storage
+from fastapi_async_storages.streamed_forms import StreamedForm
 from fastapi_async_storages.uploads.form_fields import FormFields
 from fastapi_async_storages.uploads.streaming import UploadedForm
 

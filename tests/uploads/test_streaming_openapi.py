@@ -11,10 +11,10 @@ from httpx import AsyncClient
 from pydantic import BaseModel
 
 from fastapi_async_storages import MemoryStorage, StorageFile
-from fastapi_async_storages.dependencies import StreamedForm, StreamedUpload
 from fastapi_async_storages.http.problems import add_problem_handlers
 from fastapi_async_storages.lifespan import storage_lifespan
 from fastapi_async_storages.openapi import describe_uploads
+from fastapi_async_storages.streamed_forms import StreamedForm, StreamedUpload
 from fastapi_async_storages.uploads.rules import ImageRules, UploadRules
 from fastapi_async_storages.uploads.streaming import UploadedForm
 from tests.asgi import open_client

@@ -7,8 +7,8 @@ from typing import Annotated
 import pytest
 
 from fastapi_async_storages import MemoryStorage, Storage, StorageFile
-from fastapi_async_storages.dependencies import StreamedUpload
 from fastapi_async_storages.keys import is_unique_name
+from fastapi_async_storages.streamed_forms import StreamedUpload
 from fastapi_async_storages.uploads.rules import ImageRules, UploadRules
 from tests.asgi import open_client
 from tests.uploads.samples import HTML, PDF, PNG, make_png_header

@@ -20,9 +20,9 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fastapi_async_storages import LocalStorage, MemoryStorage, S3Storage, Storage, StorageFile
-from fastapi_async_storages.dependencies import StreamedForm, StreamedUpload
 from fastapi_async_storages.http.problems import add_problem_handlers
 from fastapi_async_storages.lifespan import storage_lifespan
+from fastapi_async_storages.streamed_forms import StreamedForm, StreamedUpload
 from fastapi_async_storages.uploads.incoming import IncomingFile
 from fastapi_async_storages.uploads.rules import Scanner, UploadRules
 from fastapi_async_storages.uploads.streaming import UploadedForm
