@@ -5,18 +5,18 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
 from fastapi_async_storages.backends._local_folders import Folders, split_name, sync_folder
 from fastapi_async_storages.backends._local_listing import walk
+from fastapi_async_storages.backends._local_open_file import OpenFile
 from fastapi_async_storages.backends._local_records import DamagedRecordError, Record, Records
 from fastapi_async_storages.backends._local_temporary import TemporaryFile
 from fastapi_async_storages.exceptions import BackendUnavailableError, NotFoundError
 from fastapi_async_storages.info import FileInfo
 
-__all__ = ["Files", "OpenFile"]
+__all__ = ["Files"]
 
 _ATTEMPTS = 100
 """Attempts at what another process can get in the way of, each of them a few microseconds long."""
@@ -26,28 +26,6 @@ _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 _NO_HARD_LINKS = frozenset(
     {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 )
-
-
-@dataclass(frozen=True, slots=True)
-class OpenFile:
-    """One version of a file, open for reading. All methods block.
-
-    Attributes:
-        record: What is known about the version.
-        info: The same, as the storage tells it.
-    """
-
-    descriptor: int
-    record: Record
-    info: FileInfo
-
-    def read(self, offset: int, size: int) -> bytes:
-        """Read up to ``size`` bytes from ``offset`` on; nothing at the end of the file."""
-        return os.pread(self.descriptor, size, offset)
-
-    def close(self) -> None:
-        """Close the file."""
-        os.close(self.descriptor)
 
 
 class Files:

@@ -15,7 +15,7 @@ from fastapi_async_storages.exceptions import ConfigurationError, InvalidNameErr
 from fastapi_async_storages.info import FileInfo
 from fastapi_async_storages.links import FileLinks
 from fastapi_async_storages.preconditions import Preconditions
-from fastapi_async_storages.ranges import ByteRange
+from fastapi_async_storages.ranges import ByteRange, ContentRange
 from fastapi_async_storages.readers import FileReader
 from fastapi_async_storages.signing import SecretKey
 from fastapi_async_storages.storage import Disposition, Storage
@@ -28,8 +28,9 @@ if sys.platform == "win32":
     )
 
 from fastapi_async_storages.backends._local_errors import translate
-from fastapi_async_storages.backends._local_files import Files, OpenFile
+from fastapi_async_storages.backends._local_files import Files
 from fastapi_async_storages.backends._local_folders import Folders, find_problem
+from fastapi_async_storages.backends._local_open_file import OpenFile
 from fastapi_async_storages.backends._local_records import Record
 from fastapi_async_storages.backends._local_temporary import TemporaryFile, remove_leftovers
 
@@ -38,7 +39,7 @@ __all__ = ["LocalStorage"]
 T = TypeVar("T")
 
 _BLOCK_SIZE = 1024 * 1024
-"""Bytes per trip to a worker thread, which takes about 0.1 ms: as long as these bytes take."""
+"""Bytes per write in a worker thread: the trip to one takes about 0.1 ms, as long as they take."""
 
 _NAMES_PER_TRIP = 100
 
@@ -166,11 +167,11 @@ class LocalStorage(Storage):
     async def _open(
         self, name: str, byte_range: ByteRange | None, preconditions: Preconditions
     ) -> AsyncIterator[FileReader]:
-        async with self._open_file(name) as file:
-            selected = select_bytes(file.info, byte_range, preconditions, storage=repr(self))
-            start, stop = (selected.start, selected.end + 1) if selected else (0, file.info.size)
-            async with aclosing(self._read_chunks(file, start, stop)) as chunks:
-                yield FileReader(file.info, chunks, content_range=selected, storage=repr(self))
+        def select(file: OpenFile) -> ContentRange | None:
+            return select_bytes(file.info, byte_range, preconditions, storage=repr(self))
+
+        async with self._open_file(name, select) as (_, reader):
+            yield reader
 
     async def _get_info(self, name: str) -> FileInfo:
         await self._clients.get()
@@ -188,19 +189,18 @@ class LocalStorage(Storage):
     async def _copy(
         self, source: str, target: str, *, overwrite: bool, if_match: str | None
     ) -> None:
-        async with self._open_file(source) as file:
+        def select(file: OpenFile) -> None:
             self._check_version(file.record, source, if_match)
-            async with aclosing(self._read_chunks(file, 0, file.record.size)) as chunks:
-                await self._upload(
-                    target,
-                    ByteStream(
-                        aiter(FileReader(file.info, chunks, storage=repr(self))), file.record.size
-                    ),
-                    content_type=file.record.content_type,
-                    metadata=file.record.metadata,
-                    cache_control=file.record.cache_control,
-                    overwrite=overwrite,
-                )
+
+        async with self._open_file(source, select) as (record, reader):
+            await self._upload(
+                target,
+                ByteStream(aiter(reader), record.size),
+                content_type=record.content_type,
+                metadata=record.metadata,
+                cache_control=record.cache_control,
+                overwrite=overwrite,
+            )
 
     async def _move(
         self, source: str, target: str, *, overwrite: bool, if_match: str | None
@@ -241,26 +241,33 @@ class LocalStorage(Storage):
             await run_in_thread(temporary.discard)
 
     @asynccontextmanager
-    async def _open_file(self, name: str) -> AsyncIterator[OpenFile]:
+    async def _open_file(
+        self, name: str, select: Callable[[OpenFile], ContentRange | None]
+    ) -> AsyncIterator[tuple[Record, FileReader]]:
         opened: list[OpenFile] = []  # Keeps the file for the clean-up when the open is cancelled.
+
+        def open_and_read() -> tuple[ContentRange | None, bytes]:
+            opened.append(self._files.open(name))
+            selected = select(opened[0])
+            return selected, opened[0].read_first(selected)
+
         try:
             await self._clients.get()
-            await self._run(lambda: opened.append(self._files.open(name)), name)
-            yield opened[0]
+            # One trip to a thread for both, as it takes longer than they do.
+            selected, first = await self._run(open_and_read, name)
+            file = opened[0]
+            async with aclosing(self._read_chunks(file, first)) as chunks:
+                reader = FileReader(file.info, chunks, content_range=selected, storage=repr(self))
+                yield file.record, reader
         finally:
             for file in opened:
-                await run_in_thread(file.close)
+                if file.is_open:
+                    await run_in_thread(file.close)
 
-    async def _read_chunks(
-        self, file: OpenFile, start: int, stop: int
-    ) -> AsyncGenerator[bytes, None]:
-        while start < stop:
-            size = min(_BLOCK_SIZE, stop - start)
-            chunk = await self._run(partial(file.read, start, size), file.info.name)
-            if not chunk:
-                return  # Somebody cut the file; the reader counts, and says so.
-            start += len(chunk)
+    async def _read_chunks(self, file: OpenFile, chunk: bytes) -> AsyncGenerator[bytes, None]:
+        while chunk:  # None before the end means that somebody cut the file: the reader says so.
             yield chunk
+            chunk = await self._run(file.read, file.info.name) if file.is_open else b""
 
     def _check_version(self, record: Record, name: str, if_match: str | None) -> None:
         if if_match is not None:

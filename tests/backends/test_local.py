@@ -26,8 +26,12 @@ from fastapi_async_storages.exceptions import (
     IncompleteReadError,
     InvalidNameError,
     NotFoundError,
+    NotModifiedError,
     PermissionDeniedError,
+    PreconditionFailedError,
 )
+from fastapi_async_storages.preconditions import Preconditions
+from fastapi_async_storages.ranges import ByteRange
 from fastapi_async_storages.testing.contract._cancellation import cancel_at
 from tests.backends.local_processes import names_in
 
@@ -572,16 +576,17 @@ async def test_a_cancelled_call_leaves_nothing_open(root: Path, storage: LocalSt
         for _ in range(3):
             yield b"x" * BLOCK
 
-    async def open_and_read() -> None:
-        async with storage.open("a") as reader:
+    async def open_and_read(name: str) -> None:
+        async with storage.open(name) as reader:
             await reader.read()
 
     await storage.upload(b"x" * 3 * BLOCK, "a")
-    await storage.get_info("a")
+    await storage.upload(b"x", "small")
     descriptors = count_descriptors()
     for make in (
         lambda: storage.upload(source(), "new"),
-        open_and_read,
+        lambda: open_and_read("a"),
+        lambda: open_and_read("small"),
         lambda: storage.copy("a", "copy"),
         lambda: storage.move("a", "a"),
         lambda: storage.delete("new"),
@@ -630,6 +635,30 @@ async def test_readers_left_early_leave_nothing_open(storage: LocalStorage) -> N
         async with storage.open("a") as reader:
             async for _chunk in reader:
                 break
+    assert count_descriptors() == descriptors
+
+
+async def test_a_small_file_is_closed_as_soon_as_it_is_read(storage: LocalStorage) -> None:
+    """However slow the client is that its bytes are for."""
+    await storage.upload(b"0123456789", "a")
+    descriptors = count_descriptors()
+    async with storage.open("a") as reader:
+        assert count_descriptors() == descriptors
+        assert await reader.read() == b"0123456789"
+    async with storage.open("a", byte_range=ByteRange(2, 4)) as reader:
+        assert count_descriptors() == descriptors
+        assert await reader.read() == b"234"
+
+
+async def test_a_file_that_was_not_wanted_is_not_left_open(storage: LocalStorage) -> None:
+    await storage.upload(b"x" * 3 * BLOCK, "a")
+    etag = (await storage.get_info("a")).etag
+    descriptors = count_descriptors()
+    with pytest.raises(NotModifiedError):
+        async with storage.open("a", preconditions=Preconditions(if_none_match=(str(etag),))):
+            pass
+    with pytest.raises(PreconditionFailedError):
+        await storage.copy("a", "b", if_match='"other"')
     assert count_descriptors() == descriptors
 
 
