@@ -6,7 +6,7 @@ import anyio
 import pytest
 from fastapi import BackgroundTasks, Depends, FastAPI, Response
 from starlette.requests import ClientDisconnect
-from starlette.types import Message
+from starlette.types import Message, Receive, Scope, Send
 
 from fastapi_async_storages import MemoryStorage, StorageFile, StorageFileResponse
 from fastapi_async_storages.http.headers import FileHeaders
@@ -14,6 +14,9 @@ from fastapi_async_storages.lifespan import storage_lifespan
 from tests.asgi import open_client
 
 pytestmark = pytest.mark.anyio
+
+PATIENCE = 10
+"""Seconds after which something that should have happened is a failure."""
 
 
 async def test_an_endpoint_returns_a_file() -> None:
@@ -100,6 +103,81 @@ async def test_a_server_that_cannot_send_any_more_ends_it() -> None:
             {"type": "http", "method": "GET", "headers": []}, receive, send
         )
     assert sent == ["http.response.start", "http.response.body"]
+
+
+async def answer(storage: MemoryStorage, receive: Receive, send: Send) -> None:
+    scope: Scope = {"type": "http", "method": "GET", "headers": []}
+    with anyio.fail_after(PATIENCE):
+        await StorageFileResponse(StorageFile(storage, "file"))(scope, receive, send)
+
+
+async def test_an_answer_that_is_quick_does_not_ask_for_the_client() -> None:
+    """It would take as long as the answer."""
+    storage = MemoryStorage()
+    await storage.upload(b"text", "file")
+    sent: list[str] = []
+
+    async def receive() -> Message:
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        sent.append(message["type"])
+
+    await answer(storage, receive, send)
+    assert sent == ["http.response.start", "http.response.body", "http.response.body"]
+
+
+async def test_an_answer_that_is_slow_ends_with_its_client() -> None:
+    storage = MemoryStorage()
+    await storage.upload(b"text", "file")
+    received: list[str] = []
+
+    async def receive() -> Message:
+        received.append("http.request" if not received else "http.disconnect")
+        return {"type": received[-1]}
+
+    async def send(message: Message) -> None:
+        await anyio.sleep_forever()
+
+    await answer(storage, receive, send)
+    assert received == ["http.request", "http.disconnect"]
+
+
+async def test_a_client_that_stays_is_not_waited_for() -> None:
+    storage = MemoryStorage()
+    await storage.upload(b"text", "file")
+    asked = anyio.Event()
+    ended: list[str] = []
+
+    async def receive() -> Message:
+        asked.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.append("receive")
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        await asked.wait()
+
+    await answer(storage, receive, send)
+    assert ended == ["receive"]
+
+
+async def test_a_server_that_fails_to_tell_is_heard() -> None:
+    storage = MemoryStorage()
+    await storage.upload(b"text", "file")
+    asked = anyio.Event()
+
+    async def receive() -> Message:
+        asked.set()
+        raise RuntimeError("the server is broken")
+
+    async def send(message: Message) -> None:
+        await asked.wait()
+
+    with pytest.raises(RuntimeError, match="the server is broken"):
+        await answer(storage, receive, send)
 
 
 async def test_a_missing_file_is_a_problem() -> None:
