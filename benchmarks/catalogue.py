@@ -108,6 +108,13 @@ CONTENDERS: Mapping[str, Contender] = {
         packages=["starlette"],
         lacks="A yardstick: no storage.",
     ),
+    "starlette-1-mib": Contender(
+        "Starlette, 1 MiB chunks",
+        "starlette_files",
+        packages=["starlette"],
+        environment={"BENCH_CHUNK_SIZE": str(1024 * 1024)},
+        lacks="A yardstick: no storage.",
+    ),
     "nginx": Contender("nginx", "", lacks="A yardstick: no app."),
 }
 """By the names that the cases use; ``floor-form`` of a case is the ``/stream`` of a raw one."""

@@ -40,7 +40,7 @@ CASES = [
     Case(
         "local-64-mib",
         "A local file of 64 MiB, one reader",
-        CONTENDERS,
+        [*CONTENDERS, "starlette-1-mib"],
         measure_large,
         [
             Column("speed", "MiB/s", 1 / MIB),

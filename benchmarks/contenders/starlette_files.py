@@ -1,4 +1,7 @@
-"""Yardsticks without a storage: Starlette's FileResponse, and a redirect that never changes."""
+"""Yardsticks without a storage: Starlette's FileResponse, and a redirect that never changes.
+
+``BENCH_CHUNK_SIZE`` is how many bytes it reads at a time, if not its own 64 KiB.
+"""
 
 import os
 from pathlib import Path
@@ -11,9 +14,13 @@ directory = Path(os.environ["BENCH_DIRECTORY"])
 service = FastAPI()
 
 
+class SizedFileResponse(FileResponse):
+    chunk_size = int(os.environ.get("BENCH_CHUNK_SIZE", FileResponse.chunk_size))
+
+
 @service.get("/files/{name:path}")
 async def read(name: str) -> Response:
-    return FileResponse(directory / name)
+    return SizedFileResponse(directory / name)
 
 
 @service.get("/redirect/{name:path}")
