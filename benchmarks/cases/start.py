@@ -55,13 +55,18 @@ print(json.dumps(values))
 
 
 async def measure(target: Target, scale: Scale) -> Values:
+    await _start(target)  # Writes the bytecode, which an installed package has.
+    return await _start(target)
+
+
+async def _start(target: Target) -> Values:
     process = await asyncio.create_subprocess_exec(
         target.interpreter,
         "-c",
         PROGRAM,
         IMPORTS[target.name],
         stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, **target.environment},
+        env={**os.environ, **target.environment, "PYTHONDONTWRITEBYTECODE": ""},
         cwd=target.directory,
     )
     output, _ = await process.communicate()
