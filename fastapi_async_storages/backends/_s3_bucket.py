@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from fastapi_async_storages.backends._s3_errors import translate_errors
@@ -110,7 +111,7 @@ class Bucket:
             BackendTimeoutError: When the server takes nothing for longer than the SDK would wait
                 for its answer. The SDK's own timeouts do not run while a body is sent.
         """
-        if self._signs_bodies():
+        if self.signs_bodies:
             await body.hash()
             body.is_signed = True
         config: Any = self.client.meta.config  # The stubs know few of its attributes.
@@ -119,8 +120,9 @@ class Bucket:
             async with body.timeout_on_stall(None if None in timeouts else sum(timeouts)):
                 yield
 
-    def _signs_bodies(self) -> bool:
-        """Tell whether signatures cover the SHA-256 of the body.
+    @cached_property
+    def signs_bodies(self) -> bool:
+        """Whether signatures cover the SHA-256 of the body.
 
         Over TLS, when the SDK adds a checksum to every upload, it leaves it at that.
         """

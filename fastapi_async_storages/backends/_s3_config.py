@@ -24,7 +24,7 @@ from botocore.exceptions import BotoCoreError, NoCredentialsError
 from botocore.loaders import Loader
 
 from fastapi_async_storages.backends._s3_credentials import Session
-from fastapi_async_storages.backends._s3_payloads import use_hashed_bodies
+from fastapi_async_storages.backends._s3_signing import use_kept_hashes
 from fastapi_async_storages.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ async def open_client(
     # "Expect: 100-continue" costs a round trip for each upload, and aiohttp waits for ever when a
     # server ignores it, as RFC 9110 section 10.1.1 lets it do.
     client.meta.events.unregister("before-call.s3", handlers.add_expect_header)
-    use_hashed_bodies(client)
+    use_kept_hashes(client)
     if not config.is_aws():
         client.meta.events.register("before-sign.s3.DeleteObjects", _add_content_md5)
     return client

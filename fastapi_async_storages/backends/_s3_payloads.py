@@ -10,16 +10,10 @@ import hashlib
 import io
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
-from botocore.auth import AUTH_TYPE_MAPS, S3SigV4Auth
-from botocore.awsrequest import AWSRequest
 
-if TYPE_CHECKING:
-    from types_aiobotocore_s3 import S3Client
-
-__all__ = ["SMALL_BODY_SIZE", "HashedBody", "use_hashed_bodies"]
+__all__ = ["SMALL_BODY_SIZE", "HashedBody", "HashedBytes"]
 
 SMALL_BODY_SIZE = 64 * 1024
 """Bodies of up to so many bytes are hashed in the loop, which takes less time than to go to a
@@ -28,7 +22,15 @@ thread, and fit in the buffers of a connection, so that sending them never waits
 Source: ``set_write_buffer_limits`` of asyncio's transports, 64 KiB unless told otherwise.
 """
 
-_SIGNATURE = "s3v4-hashed-body"
+
+class HashedBytes(bytes):
+    """A small body, which is sent as it is, with the SHA-256 that the signature covers.
+
+    Attributes:
+        sha256: 64 hex digits.
+    """
+
+    sha256: str
 
 
 class HashedBody(io.BytesIO):
@@ -87,32 +89,13 @@ class HashedBody(io.BytesIO):
                 self._compute_sha256, abandon_on_cancel=True
             )
 
+    def to_bytes(self) -> bytes:
+        """Return the bytes, with their SHA-256 if the signature of the request covers it."""
+        if self.sha256 is None or not self.is_signed:
+            return self.getvalue()
+        content = HashedBytes(self.getbuffer())
+        content.sha256 = self.sha256
+        return content
+
     def _compute_sha256(self) -> str:
         return hashlib.sha256(self.getbuffer()).hexdigest()
-
-
-class _HashedBodyAuth(S3SigV4Auth):
-    """Signature version 4, but with the SHA-256 that the body brings along."""
-
-    def payload(self, request: AWSRequest) -> str:
-        body: object = request.body
-        if isinstance(body, HashedBody) and body.is_signed and body.sha256 is not None:
-            return body.sha256
-        return super().payload(request)
-
-
-def use_hashed_bodies(client: "S3Client") -> None:
-    """Have a client sign uploads with the SHA-256 of their :class:`HashedBody`.
-
-    Args:
-        client: The client.
-    """
-    events: Any = client.meta.events  # The stubs forget that handlers may return something.
-    AUTH_TYPE_MAPS[_SIGNATURE] = _HashedBodyAuth
-    for operation in ("PutObject", "UploadPart"):
-        events.register(f"choose-signer.s3.{operation}", _choose_signature)
-
-
-def _choose_signature(signature_version: object, **_: Any) -> str | None:
-    # Presigned URLs (v4-query) and directory buckets (v4-s3express) have signatures of their own.
-    return _SIGNATURE if signature_version in ("v4", "s3v4") else None

@@ -12,13 +12,13 @@ import hmac
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 from urllib.parse import parse_qs, quote, urlsplit
 
-__all__ = ["Credentials", "UrlSigner"]
+__all__ = ["Credentials", "UrlSigner", "derive_signing_key"]
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
-_TERMINATOR = "aws4_request"
 
 SAMPLE_KEY = "sample"
 """Key of the presigned URL that :meth:`UrlSigner.from_sample` learns from."""
@@ -68,9 +68,8 @@ class UrlSigner:
         self._origin = f"{parts.scheme}://{parts.netloc}"
         self._path = parts.path
         self._host = _to_host(base_url)
-        self._scope = f"{region}/{service}/{_TERMINATOR}"
+        self._scope = f"{region}/{service}/aws4_request"
         self._host_line = f"host:{self._host}\n"
-        self._signing_key: tuple[tuple[str, str], bytes] | None = None
         self._common: tuple[tuple[object, ...], _Common] | None = None
 
     @classmethod
@@ -155,8 +154,7 @@ class UrlSigner:
         if kept is not None and kept[0] == subject:
             return kept[1]
         timestamp = datetime.fromtimestamp(second, UTC).strftime("%Y%m%dT%H%M%SZ")
-        date = timestamp[:8]
-        scope = f"{date}/{self._scope}"
+        scope = f"{timestamp[:8]}/{self._scope}"
         signed = {
             "X-Amz-Algorithm": _ALGORITHM,
             "X-Amz-Credential": f"{access_key}/{scope}",
@@ -169,21 +167,24 @@ class UrlSigner:
         common = _Common(
             query="&".join(f"{name}={quote(signed[name], safe='~')}" for name in sorted(signed)),
             to_sign=f"{_ALGORITHM}\n{timestamp}\n{scope}\n",
-            key=self._get_signing_key(date, secret_key),
+            key=derive_signing_key(secret_key, scope),
         )
         self._common = (subject, common)
         return common
 
-    def _get_signing_key(self, date: str, secret_key: str) -> bytes:
-        """Return the key of a day, derived once."""
-        kept = self._signing_key
-        if kept is not None and kept[0] == (date, secret_key):
-            return kept[1]
-        key = _hmac(f"AWS4{secret_key}".encode(), date)
-        for part in self._scope.split("/"):
-            key = _hmac(key, part)
-        self._signing_key = ((date, secret_key), key)
-        return key
+
+@lru_cache(maxsize=16)
+def derive_signing_key(secret_key: str, scope: str) -> bytes:
+    """Return the key that all signatures within a scope are made with. Kept: it takes four HMACs.
+
+    Args:
+        secret_key: Secret access key.
+        scope: ``YYYYMMDD/region/service/aws4_request``.
+    """
+    key = f"AWS4{secret_key}".encode()
+    for part in scope.split("/"):
+        key = _hmac(key, part)
+    return key
 
 
 def _hmac(key: bytes, message: str) -> bytes:

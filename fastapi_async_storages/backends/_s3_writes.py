@@ -66,8 +66,9 @@ async def put(
     async def write(attributes: ObjectAttributes, conditions: Mapping[str, Any]) -> None:
         request = {**bucket.locate(name), **to_headers(attributes), **conditions}
         if body.is_small:
+            body.is_signed = bucket.signs_bodies
             with bucket.translate_errors(name):
-                await bucket.client.put_object(**request, Body=body.getvalue())
+                await bucket.client.put_object(**request, Body=body.to_bytes())
         else:
             async with bucket.sending(body, name):
                 await bucket.client.put_object(**request, Body=body)
