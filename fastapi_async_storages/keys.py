@@ -1,9 +1,10 @@
 """Names of stored files (S3 calls them object keys): the safe form, and unique ones."""
 
+import os
 import re
 import time
 import unicodedata
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from fastapi_async_storages.exceptions import InvalidNameError
 
@@ -187,7 +188,8 @@ def _uuid7() -> UUID:
     Source: RFC 9562 section 5.7: 48 bits of Unix time in milliseconds, version, then random bits.
     """
     milliseconds = time.time_ns() // 1_000_000
-    # A version 4 UUID has its version and variant bits where version 7 has them, and random bits
-    # everywhere else; so only the time and the version number need to be put in.
-    random_bits = uuid4().int & ((1 << 76) - 1)
-    return UUID(int=(milliseconds & ((1 << 48) - 1)) << 80 | 0x7 << 76 | random_bits)
+    random_bits = int.from_bytes(os.urandom(10), "big")
+    high, low = random_bits >> 68, random_bits & ((1 << 62) - 1)
+    return UUID(
+        int=(milliseconds & ((1 << 48) - 1)) << 80 | 0x7 << 76 | high << 64 | 0b10 << 62 | low
+    )

@@ -54,13 +54,16 @@ class CheckedUpload:
         self._rules = rules
         self._announced_checksum = announced_checksum
 
-    async def __aiter__(self) -> AsyncGenerator[bytes, None]:
+    def __aiter__(self) -> AsyncIterator[bytes, None]:
         """Iterate over the chunks.
 
         Raises:
             UploadRefusedError: When the upload breaks a rule after all.
             ConfigurationError: When a scanner does not pass on what it gets.
         """
+        return self._scan() if self._rules.scanners else self._measure()
+
+    async def _scan(self) -> AsyncGenerator[bytes, None]:
         passed = 0
         async with AsyncExitStack() as stages:
             # Each stage may hold something (a scanner its socket), so each is closed here, not

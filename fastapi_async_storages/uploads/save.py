@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
 
 from starlette.datastructures import UploadFile
 
@@ -152,10 +151,10 @@ async def store_upload(
         stored_name,
         checked.size,
         content_type=file.media_type,
-        metadata=stored_metadata,
+        metadata={**stored_metadata, "checksum": checked.checksum or ""},
         cache_control=cache_control,
     )
-    stored = StorageFile(storage, stored_name, replace(info, checksum=checked.checksum))
+    stored = StorageFile(storage, stored_name, info)
     stored._fresh = name is None or not overwrite
     return stored
 
