@@ -54,7 +54,7 @@ class CheckedUpload:
         self._rules = rules
         self._announced_checksum = announced_checksum
 
-    def __aiter__(self) -> AsyncIterator[bytes, None]:
+    def __aiter__(self) -> AsyncIterator[bytes]:
         """Iterate over the chunks.
 
         Raises:
