@@ -1,6 +1,7 @@
 """Redirects to presigned URLs: each one signed anew, and by the files router."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from benchmarks.case import Case, Column, Goal, Scale, Values, measuring, pick
 from benchmarks.client import Request, run_load
@@ -21,10 +22,10 @@ async def prepare(targets: Sequence[Target], s3: S3Server | None, scale: Scale) 
 async def redirect(target: Target, prefix: str, scale: Scale) -> Values:
     seconds = pick(scale, smoke=0.0, quick=1.0, full=4.0)
     requests = [Request("GET", f"{prefix}/redirects/{number}.bin") for number in range(NAMES)]
+    ask = partial(run_load, target.port, lambda number: requests[number % NAMES], clients=CLIENTS)
+    await ask(seconds=seconds / 4)  # What the first requests find out is not what is compared.
     async with measuring(target) as values:
-        load = await run_load(
-            target.port, lambda number: requests[number % NAMES], clients=CLIENTS, seconds=seconds
-        )
+        load = await ask(seconds=seconds)
     return {
         "rate": load.rate,
         "p99": load.percentile(0.99),
