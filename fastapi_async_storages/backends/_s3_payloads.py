@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 
 import anyio.to_thread
 
-__all__ = ["SMALL_BODY_SIZE", "HashedBody", "HashedBytes"]
+__all__ = ["SMALL_BODY_SIZE", "HashedBody"]
 
 SMALL_BODY_SIZE = 64 * 1024
 """Bodies of up to so many bytes are hashed in the loop, which takes less time than to go to a
@@ -21,16 +21,6 @@ thread, and fit in the buffers of a connection, so that sending them never waits
 
 Source: ``set_write_buffer_limits`` of asyncio's transports, 64 KiB unless told otherwise.
 """
-
-
-class HashedBytes(bytes):
-    """A small body, which is sent as it is, with the SHA-256 that the signature covers.
-
-    Attributes:
-        sha256: 64 hex digits.
-    """
-
-    sha256: str
 
 
 class HashedBody(io.BytesIO):
@@ -88,14 +78,6 @@ class HashedBody(io.BytesIO):
             self.sha256 = await anyio.to_thread.run_sync(
                 self._compute_sha256, abandon_on_cancel=True
             )
-
-    def to_bytes(self) -> bytes:
-        """Return the bytes, with their SHA-256 if the signature of the request covers it."""
-        if self.sha256 is None or not self.is_signed:
-            return self.getvalue()
-        content = HashedBytes(self.getbuffer())
-        content.sha256 = self.sha256
-        return content
 
     def _compute_sha256(self) -> str:
         return hashlib.sha256(self.getbuffer()).hexdigest()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.auth import AUTH_TYPE_MAPS, S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 
-from fastapi_async_storages.backends._s3_payloads import HashedBody, HashedBytes
+from fastapi_async_storages.backends._s3_payloads import HashedBody
 from fastapi_async_storages.backends._s3_presigning import derive_signing_key
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ class _Auth(S3SigV4Auth):
 
     def payload(self, request: AWSRequest) -> str:
         body: object = request.body
-        if isinstance(body, HashedBytes):
-            return body.sha256
         if isinstance(body, HashedBody) and body.is_signed and body.sha256 is not None:
             return body.sha256
         return super().payload(request)

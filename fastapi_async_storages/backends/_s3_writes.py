@@ -65,10 +65,11 @@ async def put(
 
     async def write(attributes: ObjectAttributes, conditions: Mapping[str, Any]) -> None:
         request = {**bucket.locate(name), **to_headers(attributes), **conditions}
+        body.seek(0)  # A conflict has it sent again, and the SDK rewinds within one call only.
         if body.is_small:
             body.is_signed = bucket.signs_bodies
             with bucket.translate_errors(name):
-                await bucket.client.put_object(**request, Body=body.to_bytes())
+                await bucket.client.put_object(**request, Body=body)
         else:
             async with bucket.sending(body, name):
                 await bucket.client.put_object(**request, Body=body)

@@ -399,7 +399,7 @@ class TestCreateOnly:
         with pytest.raises(AlreadyExistsError):
             await proxied.upload(b"ours", "a.txt", overwrite=False)
 
-    @pytest.mark.parametrize("source", [b"small", CONTENT])
+    @pytest.mark.parametrize("source", [b"small", bytes(100_000), CONTENT])
     async def test_a_conflict_passes(
         self, proxied: S3Storage, s3_proxy: S3Proxy, source: bytes
     ) -> None:
