@@ -255,8 +255,9 @@ class LocalStorage(Storage):
             await self._clients.get()
             # One trip to a thread for both, as it takes longer than they do.
             selected, first = await self._run(open_and_read, name)
-            file = opened[0]
-            async with aclosing(self._read_chunks(file, first)) as chunks:
+            file, chunks = opened[0], self._read_chunks(opened[0], first)
+            del first  # Else a slow reader would hold it to the end.
+            async with aclosing(chunks):
                 reader = FileReader(file.info, chunks, content_range=selected, storage=repr(self))
                 yield file.record, reader
         finally:
