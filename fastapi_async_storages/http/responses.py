@@ -172,8 +172,12 @@ async def _run_until_disconnect(receive: Receive, work: Callable[[], Awaitable[N
 
 
 async def _cancel_on_disconnect(receive: Receive, scope: anyio.CancelScope) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    try:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+    except Exception:
+        scope.cancel()  # The server is broken; what it raised is raised at the end.
+        raise
     scope.cancel()
 
 

@@ -35,7 +35,7 @@ class PlainRoute(ProblemRoute):
     FastAPI takes 20 us and more for each parameter and each dependency. Where they all have the
     values that an endpoint knows by itself, because the request has no query and the app overrides
     no dependency, this route answers; the one behind it takes all other requests, and describes
-    both.
+    both. The overrides are those of the app that serves the request: mount apps, not their routers.
     """
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
