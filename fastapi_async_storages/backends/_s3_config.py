@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -245,8 +245,9 @@ async def open_session(config: S3Config) -> AioSession:
 
 def _create_session() -> AioSession:
     session = Session()
-    session.user_agent_name = _DISTRIBUTION
-    session.user_agent_version = metadata.version(_DISTRIBUTION)
+    with suppress(metadata.PackageNotFoundError):  # A bundle may have left the metadata out.
+        session.user_agent_version = metadata.version(_DISTRIBUTION)
+        session.user_agent_name = _DISTRIBUTION
     session.register_component("data_loader", _load_model())
     session.full_config  # noqa: B018 - Reads the files in ~/.aws and keeps what is in them.
     return session

@@ -147,11 +147,12 @@ async def store_upload(
         if name is None and checked.checksum is not None:
             await complete(discard(storage, target))
         raise
+    known = {} if checked.checksum is None else {"checksum": checked.checksum}
     info = FileInfo.from_stored(
         stored_name,
         checked.size,
         content_type=file.media_type,
-        metadata={**stored_metadata, "checksum": checked.checksum or ""},
+        metadata={**stored_metadata, **known},
         cache_control=cache_control,
     )
     stored = StorageFile(storage, stored_name, info)
