@@ -7,6 +7,7 @@ import os
 import shutil
 import stat
 import threading
+import tracemalloc
 import unicodedata
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -713,3 +714,17 @@ async def test_threads_with_loops_of_their_own_share_a_root(root: Path) -> None:
     for thread in threads:
         await asyncio.to_thread(thread.join)
     assert errors == []
+
+
+async def test_a_reader_holds_one_block_at_a_time(storage: LocalStorage) -> None:
+    await storage.upload(bytes(4 * BLOCK), "a")
+    tracemalloc.start()
+    try:
+        async with storage.open("a") as reader:
+            chunks = aiter(reader)
+            for _ in range(2):
+                chunk = await anext(chunks)
+                held = tracemalloc.get_traced_memory()[0]
+                assert len(chunk) == BLOCK <= held < 1.5 * BLOCK
+    finally:
+        tracemalloc.stop()
