@@ -37,7 +37,7 @@ _UNIQUE_SEGMENT = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}(?:\..*)?", re.DOTALL
 )
 
-# Printable ASCII without "\\", in segments between "/" of which none is empty, "." or "..".
+# Printable ASCII without a backslash, in segments between "/" of which none is empty, "." or "..".
 _SEGMENT = r"(?!\.{1,2}(?:/|\Z))[ -.0-\[\]-~]+"
 _SAFE_NAME = re.compile(f"{_SEGMENT}(?:/{_SEGMENT})*")
 

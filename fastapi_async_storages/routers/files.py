@@ -112,15 +112,7 @@ def create_files_router(
     name = route_name(storage, signed=access is signed_urls)
     router = APIRouter(route_class=ProblemRoute)
     if access is public:
-        # Most requests, which need nothing of what takes FastAPI longer than the answer itself.
-        router.add_api_route(
-            "/{name:path}",
-            _make_plain_endpoint(storage, delivery),
-            methods=["GET"],
-            name=name,
-            include_in_schema=False,
-            route_class_override=PlainRoute,
-        )
+        _add_plain_route(router, storage, delivery, name)
     for method in ("GET", "HEAD"):
         always_redirects = method == "GET" and mode == "redirect"
         router.add_api_route(
@@ -218,16 +210,24 @@ def _make_endpoint(
     return read_file
 
 
-def _make_plain_endpoint(
-    storage_name: str | None, delivery: _Delivery
-) -> Callable[..., Awaitable[Response]]:
+def _add_plain_route(
+    router: APIRouter, storage_name: str | None, delivery: _Delivery, name: str
+) -> None:
+    """Add the route for most requests, which need nothing that FastAPI would have to solve."""
     get_any_storage = named_storage(storage_name or DEFAULT)
 
     async def read_plain_file(request: Request) -> Response:
         file = _find_file(await get_any_storage(request), request.path_params["name"])
         return await delivery.respond(request.method, file, disposition=None, filename=None)
 
-    return read_plain_file
+    router.add_api_route(
+        "/{name:path}",
+        read_plain_file,
+        methods=["GET"],
+        name=name,
+        include_in_schema=False,
+        route_class_override=PlainRoute,
+    )
 
 
 def _find_file(storage: Storage, name: str) -> StorageFile:
