@@ -100,7 +100,7 @@ CONTENDERS: Mapping[str, Contender] = {
         "raw_obstore",
         [*SERVER, "obstore"],
         ["obstore"],
-        lacks="A yardstick: no checks at all, and bodies are not signed.",
+        lacks="A yardstick: no checks at all, and an upload in parts that fails leaves them.",
     ),
     "starlette": Contender(
         "Starlette",
