@@ -4,7 +4,9 @@ import hashlib
 
 from fastapi_async_storages.completion import run_in_thread
 
-__all__ = ["Checksum", "to_checksum"]
+__all__ = ["Checksum", "to_checksum", "to_sha256"]
+
+_PREFIX = "sha256:"
 
 _HASH_IN_THREAD = 1024 * 1024
 """Bytes from which a chunk is hashed in a worker thread.
@@ -36,4 +38,9 @@ class Checksum:
 
 def to_checksum(sha256: str) -> str:
     """Return the checksum for the 64 hex digits of a SHA-256."""
-    return f"sha256:{sha256}"
+    return _PREFIX + sha256
+
+
+def to_sha256(checksum: str) -> str:
+    """Return the 64 hex digits of a checksum."""
+    return checksum.removeprefix(_PREFIX)

@@ -14,6 +14,7 @@ __all__ = [
     "CHUNK_SIZE",
     "AsyncReadable",
     "ByteStream",
+    "HashedSource",
     "SyncReadable",
     "UploadSource",
     "is_upload_source",
@@ -54,16 +55,40 @@ Files are read from where they stand and stay open: who opened one closes it.
 """
 
 
+class HashedSource(AsyncIterable[bytes]):
+    """An upload that is hashed on its way to the storage, so that the storage need not do it again.
+
+    Attributes:
+        checksum: ``"sha256:"`` and 64 hex digits once every byte has passed, else ``None``.
+    """
+
+    checksum: str | None = None
+
+
 class ByteStream:
     """The bytes of one upload, in chunks of any size, to be read once.
 
     Attributes:
         size: Number of bytes that will come, or ``None`` when only the end will tell.
+        is_hashed: Whether its source hashes the bytes, so that :attr:`checksum` will be known.
     """
 
-    def __init__(self, chunks: AsyncIterator[bytes], size: int | None = None) -> None:
+    def __init__(
+        self,
+        chunks: AsyncIterator[bytes],
+        size: int | None = None,
+        *,
+        hashed: HashedSource | None = None,
+    ) -> None:
         self.size = size
+        self.is_hashed = hashed is not None
+        self._hashed = hashed
         self._chunks = chunks
+
+    @property
+    def checksum(self) -> str | None:
+        """The checksum that its source knows once the last byte has been read; else ``None``."""
+        return None if self._hashed is None else self._hashed.checksum
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         """Return the chunks, none of them empty."""
@@ -102,7 +127,8 @@ def open_stream(source: UploadSource) -> AbstractAsyncContextManager[ByteStream]
     if inspect.iscoroutinefunction(read):
         return _stream_of(_read_async(read))
     if isinstance(source, AsyncIterable):
-        return _stream_of(_checked(source))
+        hashed = source if isinstance(source, HashedSource) else None
+        return _stream_of(_checked(source), hashed=hashed)
     if callable(read) and not _is_text(source):
         return _open_file(read, source)
     raise TypeError(
@@ -113,10 +139,13 @@ def open_stream(source: UploadSource) -> AbstractAsyncContextManager[ByteStream]
 
 @asynccontextmanager
 async def _stream_of(
-    chunks: AsyncGenerator[bytes, None], size: int | None = None
+    chunks: AsyncGenerator[bytes, None],
+    size: int | None = None,
+    *,
+    hashed: HashedSource | None = None,
 ) -> AsyncIterator[ByteStream]:
     async with aclosing(chunks):
-        yield ByteStream(chunks, size)
+        yield ByteStream(chunks, size, hashed=hashed)
 
 
 @asynccontextmanager

@@ -84,12 +84,23 @@ class Files:
         name: str,
         *,
         last: Sequence[bytes],
+        checksum: str | None,
         content_type: str,
         cache_control: str | None,
         metadata: Mapping[str, str],
         overwrite: bool,
     ) -> None:
         """Write the last bytes of a file and put it in place, durably.
+
+        Args:
+            temporary: Has the bytes before the last ones.
+            name: Name in the storage.
+            last: The last bytes.
+            checksum: That of all bytes; ``None`` when ``temporary`` has computed it.
+            content_type: Media type.
+            cache_control: ``Cache-Control`` for the readers of the file.
+            metadata: All keys and values; a checksum in it counts.
+            overwrite: ``False`` takes the name only if it is free.
 
         Raises:
             FileExistsError: When the name is taken and ``overwrite`` is ``False``, or taken by
@@ -101,7 +112,7 @@ class Files:
             temporary.sync(),
             content_type=content_type,
             cache_control=cache_control,
-            metadata={"checksum": temporary.checksum, **metadata},
+            metadata={"checksum": checksum or temporary.checksum, **metadata},
         )
         with self._records.locked(name), temporary.located() as source:
             self._place(source, name, record, overwrite=overwrite)

@@ -22,14 +22,15 @@ class TemporaryFile:
     Args:
         folders: The folders of the storage.
         private: Whether only the owner may read the file, whatever the umask says.
+        is_hashed: Whether :attr:`checksum` is wanted.
     """
 
-    def __init__(self, folders: Folders, *, private: bool = False) -> None:
+    def __init__(self, folders: Folders, *, private: bool = False, is_hashed: bool = False) -> None:
         self._folders = folders
         self._mode = 0o600 if private else 0o666
         self._descriptor: int | None = None
         self._leaf = ""
-        self._digest = hashlib.sha256()
+        self._digest = hashlib.sha256() if is_hashed else None
 
     @property
     def is_open(self) -> bool:
@@ -39,13 +40,16 @@ class TemporaryFile:
     @property
     def checksum(self) -> str:
         """The checksum of what was written."""
+        if self._digest is None:
+            raise ValueError("The file is not hashed.")
         return to_checksum(self._digest.hexdigest())
 
     def write(self, chunks: Sequence[bytes]) -> None:
         """Append bytes; the first call makes the file."""
         descriptor = self._open()
         view = memoryview(b"".join(chunks))
-        self._digest.update(view)
+        if self._digest is not None:
+            self._digest.update(view)
         while view:
             view = view[os.write(descriptor, view) :]
 

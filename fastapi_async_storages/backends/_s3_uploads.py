@@ -16,6 +16,7 @@ from fastapi_async_storages.backends._s3_multipart import MultipartUpload
 from fastapi_async_storages.backends._s3_objects import ObjectAttributes, to_file_info, to_utc
 from fastapi_async_storages.backends._s3_parts import MAX_PART_SIZE, MAX_PARTS
 from fastapi_async_storages.backends._s3_urls import ObjectUrls
+from fastapi_async_storages.checksums import to_checksum, to_sha256
 from fastapi_async_storages.completion import complete
 from fastapi_async_storages.exceptions import (
     FileTooLargeError,
@@ -238,7 +239,7 @@ def _identify(part: Mapping[str, Any]) -> Any:
 
 
 def _encode_checksum(checksum: str) -> str:
-    return base64.b64encode(bytes.fromhex(checksum.removeprefix("sha256:"))).decode()
+    return base64.b64encode(bytes.fromhex(to_sha256(checksum))).decode()
 
 
 def _decode_checksum(answer: Mapping[str, Any]) -> str | None:
@@ -246,4 +247,4 @@ def _decode_checksum(answer: Mapping[str, Any]) -> str | None:
     value = answer.get("ChecksumSHA256")
     if value is None or answer.get("ChecksumType") == "COMPOSITE" or "-" in value:
         return None
-    return f"sha256:{base64.b64decode(value).hex()}"
+    return to_checksum(base64.b64decode(value).hex())

@@ -139,7 +139,7 @@ class LocalStorage(Storage):
         overwrite: bool,
     ) -> None:
         await self._clients.get()
-        temporary = TemporaryFile(self._files.folders)
+        temporary = TemporaryFile(self._files.folders, is_hashed=not stream.is_hashed)
         publish = partial(
             self._files.publish,
             temporary,
@@ -158,7 +158,8 @@ class LocalStorage(Storage):
                 if size >= _BLOCK_SIZE:
                     await self._run(partial(temporary.write, pending), name, writing=True)
                     pending, size = [], 0
-            await self._run(partial(publish, last=pending), name, writing=True)
+            last = partial(publish, last=pending, checksum=stream.checksum)
+            await self._run(last, name, writing=True)
         finally:
             if temporary.is_open:
                 await run_in_thread(temporary.discard)

@@ -73,7 +73,8 @@ class MemoryStorage(Storage):
         checksum = Checksum()
         chunks = []
         async for chunk in stream:
-            await checksum.update(chunk)
+            if not stream.is_hashed:
+                await checksum.update(chunk)
             chunks.append(chunk)
         content = b"".join(chunks)
         await self._checkpoint()
@@ -84,7 +85,7 @@ class MemoryStorage(Storage):
             etag=_make_etag(),
             last_modified=datetime.now(UTC),
             cache_control=cache_control,
-            metadata={"checksum": str(checksum), **metadata},
+            metadata={"checksum": stream.checksum or str(checksum), **metadata},
         )
         self._publish(name, _MemoryFile(content, info), overwrite=overwrite)
 

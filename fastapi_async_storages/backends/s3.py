@@ -34,6 +34,7 @@ from fastapi_async_storages.backends._s3_parts import (
     PartReader,
 )
 from fastapi_async_storages.backends._s3_urls import join_url
+from fastapi_async_storages.checksums import to_sha256
 from fastapi_async_storages.dispositions import Disposition
 from fastapi_async_storages.info import FileInfo
 from fastapi_async_storages.keys import normalize_prefix
@@ -304,7 +305,10 @@ class S3Storage(Storage):
         parts = PartReader(stream, self._part_size, storage=repr(self), name=name)
         await parts.peek()
         if parts.ended:
-            await engine.put(name, await parts.read(), attributes, overwrite=overwrite)
+            body = await parts.read()
+            if stream.checksum is not None:
+                body.sha256 = to_sha256(stream.checksum)
+            await engine.put(name, body, attributes, overwrite=overwrite)
         else:
             await engine.put_parts(name, parts, attributes, overwrite=overwrite)
 

@@ -117,14 +117,13 @@ def _sniff_binary(head: bytes) -> str | None:
     for is_format, name in _CHECKS:
         if is_format(head):
             return name
-    candidates = (kind for start, kind in _list_matchers() if head.startswith(start))
-    kind = next((kind for kind in candidates if kind.match(head)), None)
-    if kind is None:
-        return _iso_media_type(head)
-    name = str(canonical_media_type(kind.mime))
-    if name == "audio/ogg" and b"theora" in head[:64]:
-        return "video/ogg"
-    return _RENAMED.get(name, name)
+    for start, kind in _list_matchers():
+        if head.startswith(start) and kind.match(head):
+            name = str(canonical_media_type(kind.mime))
+            if name == "audio/ogg" and b"theora" in head[:64]:
+                return "video/ogg"
+            return _RENAMED.get(name, name)
+    return _iso_media_type(head)
 
 
 @cache

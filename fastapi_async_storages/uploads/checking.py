@@ -20,6 +20,7 @@ from fastapi_async_storages.images import (
 )
 from fastapi_async_storages.keys import clean_filename
 from fastapi_async_storages.media_types import SNIFF_SIZE, is_scriptable, media_type_matches
+from fastapi_async_storages.streams import HashedSource
 from fastapi_async_storages.uploads.incoming import IncomingFile
 from fastapi_async_storages.uploads.polyglots import TAIL_SIZE, find_type_in_tail, may_be_polyglot
 from fastapi_async_storages.uploads.rules import UploadRules
@@ -27,7 +28,7 @@ from fastapi_async_storages.uploads.rules import UploadRules
 __all__ = ["CheckedUpload", "check_upload"]
 
 
-class CheckedUpload:
+class CheckedUpload(HashedSource):
     """The bytes of an upload that passed all checks of its first bytes. Iterate over it once.
 
     Storing it (``storage.upload(checked, name)``) runs the remaining checks: they raise out of the
@@ -49,7 +50,6 @@ class CheckedUpload:
     ) -> None:
         self.file = file
         self.size = 0
-        self.checksum: str | None = None
         self._rest = rest
         self._rules = rules
         self._announced_checksum = announced_checksum
@@ -138,33 +138,45 @@ async def check_upload(
     reader = _HeadReader(chunks, rules, clean_filename(filename))
     await reader.fill(SNIFF_SIZE)
     file = IncomingFile.recognize(
-        bytes(reader.head), filename=filename, declared_type=declared_type, size=size
+        reader.head, filename=filename, declared_type=declared_type, size=size
     )
     image = await _read_image(reader, file, is_required=rules.image is not None)
-    file = replace(file, head=bytes(reader.head), image=image)
+    if image is not None or reader.head is not file.head:
+        file = replace(file, head=reader.head, image=image)
     await rules.check(file)
     return CheckedUpload(file, chunks, rules, announced_checksum=checksum)
 
 
 class _HeadReader:
-    """Reads as many of the first bytes as are wanted, and keeps them."""
+    """Reads as many of the first bytes as are wanted, and keeps them: a small file as it came."""
 
     def __init__(
         self, chunks: AsyncIterator[bytes], rules: UploadRules, filename: str | None
     ) -> None:
-        self.head = bytearray()
         self.is_whole = False
+        self._read: list[bytes] = []
+        self._size = 0
         self._chunks = chunks
         self._rules = rules
         self._filename = filename
 
+    @property
+    def head(self) -> bytes:
+        """What was read so far; the chunk itself while there is only one."""
+        if len(self._read) != 1:
+            self._read = [b"".join(self._read)]
+        return self._read[0]
+
     async def fill(self, size: int) -> None:
-        while len(self.head) < size and not self.is_whole:
+        while self._size < size and not self.is_whole:
             try:
-                self.head += await anext(self._chunks)
+                chunk = await anext(self._chunks)
             except StopAsyncIteration:
                 self.is_whole = True
-            self._rules.check_growing_size(len(self.head), filename=self._filename)
+            else:
+                self._read.append(chunk)
+                self._size += len(chunk)
+            self._rules.check_growing_size(self._size, filename=self._filename)
 
 
 async def _read_image(
@@ -177,7 +189,7 @@ async def _read_image(
     limit = MAX_HEADER_BYTES if is_required else FIRST_READ_BYTES
     try:
         while True:
-            head = bytes(reader.head)
+            head = reader.head
             header = await run_in_thread(read_image_header, head, is_whole=reader.is_whole)
             if header is not None or len(head) >= limit:
                 return header

@@ -73,8 +73,23 @@ async def test_an_upload_is_stored_under_a_unique_name_with_all_that_is_known(
     assert (file.info.width, file.info.height) == (32, 16)
     assert await file.read() == PNG
     stored = await storage.get_info(file.name)
-    for field in ("name", "size", "content_type", "filename", "width", "height", "metadata"):
+    shared = ("name", "size", "content_type", "filename", "width", "height", "metadata", "checksum")
+    for field in shared:
         assert getattr(stored, field) == getattr(file.info, field), field
+
+
+async def test_the_storage_has_the_checksum_of_an_upload_of_many_chunks(storage: Storage) -> None:
+    content = bytes(range(251)) * 12_000  # Several blocks of a local file, one part on S3.
+
+    async def chunks() -> AsyncGenerator[bytes, None]:
+        for start in range(0, len(content), 100_000):
+            yield content[start : start + 100_000]
+
+    file = await save_upload(chunks(), storage)
+    expected = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    assert file.info
+    assert file.info.checksum == expected
+    assert (await storage.get_info(file.name)).checksum == expected
 
 
 async def test_two_uploads_never_share_a_name(storage: Storage) -> None:

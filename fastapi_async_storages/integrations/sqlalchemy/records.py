@@ -1,10 +1,10 @@
 """Asking a storage about many files, several at a time."""
 
-import hashlib
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
-from fastapi_async_storages.completion import run_in_thread, run_together
+from fastapi_async_storages.checksums import Checksum
+from fastapi_async_storages.completion import run_together
 from fastapi_async_storages.exceptions import NotFoundError, StorageError
 from fastapi_async_storages.files import StorageFile
 from fastapi_async_storages.info import FileInfo
@@ -72,14 +72,14 @@ async def read_checksums(storage: Storage, names: Iterable[str]) -> dict[str, st
     """
 
     async def read(name: str) -> str | StorageError:
-        digest = hashlib.sha256()
+        checksum = Checksum()
         try:
             async with storage.open(name) as reader:
                 async for chunk in reader:
-                    await run_in_thread(digest.update, chunk)
+                    await checksum.update(chunk)
         except StorageError as error:
             return error
-        return f"sha256:{digest.hexdigest()}"
+        return str(checksum)
 
     return await _ask(read, set(names), _READERS)
 
