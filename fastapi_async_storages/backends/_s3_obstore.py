@@ -17,9 +17,9 @@ Source: measured with obstore 0.12.1 (object_store 0.14.2).
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiobotocore.session import AioSession
 from obstore import delete_async, get_async, put_async
@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     from obstore import Attributes, GetOptions, GetResult
 
 __all__ = ["ObstoreEngine", "open_engine"]
+
+T = TypeVar("T")
 
 MAX_BODY_SIZE = 1024**2
 """Most bytes of a body that obstore sends: at 18 KB/s it has arrived within 60 seconds.
@@ -125,23 +127,21 @@ class ObstoreEngine(AiobotocoreEngine):
             return
 
         async def write(attributes: ObjectAttributes, conditions: Mapping[str, Any]) -> None:
-            async with self._request(name) as key:
-                await put_async(
-                    self._store,
-                    key,
-                    body.getbuffer(),
-                    attributes=_to_attributes(attributes),
-                    mode="create" if conditions else "overwrite",
-                    use_multipart=False,
-                )
+            await self._send(
+                name,
+                put_async,
+                body.getbuffer(),
+                attributes=_to_attributes(attributes),
+                mode="create" if conditions else "overwrite",
+                use_multipart=False,
+            )
 
         await write_checked(self._bucket, name, body, attributes, write, overwrite=overwrite)
 
     async def head(self, name: str) -> FileInfo:
         """Return what is known about a file."""
         try:
-            async with self._request(name) as key:
-                result = await get_async(self._store, key, options={"head": True})
+            result = await self._send(name, get_async, options={"head": True})
         except NotFoundError:
             await self._bucket.confirm()
             raise
@@ -187,8 +187,7 @@ class ObstoreEngine(AiobotocoreEngine):
 
     async def delete(self, name: str) -> None:
         """Delete a file, if there is one."""
-        async with self._request(name) as key:
-            await delete_async(self._store, key)
+        await self._send(name, delete_async)
 
     async def _explain(
         self,
@@ -224,13 +223,21 @@ class ObstoreEngine(AiobotocoreEngine):
                 return
             yield bytes(chunk)
 
-    @asynccontextmanager
-    async def _request(self, name: str) -> AsyncIterator[str]:
-        """Make a request about a file, whose key is given, within the block."""
+    async def _send(
+        self, name: str, function: Callable[..., Awaitable[T]], *args: Any, **options: Any
+    ) -> T:
+        """Have a function of obstore send one request about a file.
+
+        Args:
+            name: Which file.
+            function: Gets the store, the key, and the rest.
+            args: More of what it gets.
+            options: The same.
+        """
         key = self._bucket.locate(name)["Key"]
         async with self._connection(name):
             with translate_obstore_errors(self._bucket.storage, name):
-                yield key
+                return await function(self._store, key, *args, **options)
 
     @asynccontextmanager
     async def _connection(self, name: str) -> AsyncIterator[None]:
@@ -246,8 +253,9 @@ class ObstoreEngine(AiobotocoreEngine):
         else:
             await self._room.acquire()  # Returns at once.
         try:
-            with self._bucket.translate_errors(name):
-                await self._credentials.renew()
+            if self._credentials.are_due:
+                with self._bucket.translate_errors(name):
+                    await self._credentials.renew()
             yield
         finally:
             self._room.release()

@@ -4,7 +4,6 @@ The SDK says where the bucket is and who asks: endpoint, region, addressing styl
 mean the same with either engine. What obstore cannot do as configured is refused.
 """
 
-import asyncio
 import atexit
 import math
 import time
@@ -115,17 +114,19 @@ class SharedCredentials:
         self._seconds = 0
         self._renew_at = -math.inf
 
+    @property
+    def are_due(self) -> bool:
+        """Whether to :meth:`renew` them before the next request."""
+        return time.monotonic() >= self._renew_at
+
     async def renew(self) -> None:
-        """Ask the SDK, once in a while; it fetches temporary ones again before they expire."""
-        now = asyncio.get_running_loop().time()
-        if now < self._renew_at:
-            return
+        """Ask the SDK, which fetches temporary ones again before they expire."""
         credentials: Any = await self._session.get_credentials()
         frozen = await credentials.get_frozen_credentials()
         expires_at = getattr(credentials, "_expiry_time", None)  # Others never expire.
         is_safe = expires_at is None or expires_at - datetime.now(UTC) > SAFE_TTL
         self._seconds = CREDENTIALS_SECONDS if is_safe else 0
-        self._renew_at = now + self._seconds
+        self._renew_at = time.monotonic() + self._seconds
         self._kept = {
             "access_key_id": frozen.access_key,
             "secret_access_key": frozen.secret_key,
