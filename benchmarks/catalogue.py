@@ -44,6 +44,12 @@ CONTENDERS: Mapping[str, Contender] = {
         packages=["obstore"],
         environment={"BENCH_STORAGE": "obstore"},
     ),
+    "obstore-frozen": Contender(
+        "ours, obstore, gc.freeze()",
+        "ours",
+        packages=["obstore"],
+        environment={"BENCH_STORAGE": "obstore", "BENCH_FREEZE": "1"},
+    ),
     "local": Contender("ours, local", "ours", environment={"BENCH_STORAGE": "local"}),
     "memory": Contender("ours, memory", "ours", environment={"BENCH_STORAGE": "memory"}),
     "older": Contender(
@@ -119,5 +125,5 @@ CONTENDERS: Mapping[str, Contender] = {
 }
 """By the names that the cases use; ``floor-form`` of a case is the ``/stream`` of a raw one."""
 
-OURS = ("aiobotocore", "obstore", "local", "memory")
+OURS = ("aiobotocore", "obstore", "obstore-frozen", "local", "memory")
 """Those that are this package."""

@@ -1,5 +1,6 @@
 """This package, with the storage that ``BENCH_STORAGE`` names, as its own documentation uses it."""
 
+import gc
 import os
 import time
 from collections.abc import AsyncIterator
@@ -72,6 +73,9 @@ async def lifespan(app: FastAPI) -> AsyncIterator[object]:
     async with engine.begin() as connection:
         await connection.run_sync(Base.metadata.create_all)
     async with storage_lifespan(storage)(app) as state:
+        if "BENCH_FREEZE" in os.environ:
+            gc.collect()
+            gc.freeze()
         yield state
     await engine.dispose()
 
