@@ -22,7 +22,7 @@ def make_prepare(
 
 async def measure_large(target: Target, scale: Scale) -> Values:
     request = Request("GET", "/files/file.bin")
-    seconds = pick(scale, smoke=0.0, quick=1.0, full=4.0)
+    seconds = pick(scale, smoke=0.0, quick=0.7, full=4.0)
     async with measuring(target) as values:
         load = await run_load(target.port, lambda _: request, clients=1, seconds=seconds)
     return {"speed": load.size / load.seconds, **values}
@@ -30,7 +30,7 @@ async def measure_large(target: Target, scale: Scale) -> Values:
 
 async def measure_small(target: Target, scale: Scale) -> Values:
     request = Request("GET", "/files/file.bin")
-    seconds = pick(scale, smoke=0.0, quick=1.0, full=4.0)
+    seconds = pick(scale, smoke=0.0, quick=0.7, full=4.0)
     async with measuring(target) as values:
         load = await run_load(target.port, lambda _: request, clients=32, seconds=seconds)
     return {"rate": load.rate, "p99": load.percentile(0.99), **values}

@@ -20,7 +20,7 @@ async def prepare(targets: Sequence[Target], s3: S3Server | None, scale: Scale) 
 
 
 async def redirect(target: Target, prefix: str, scale: Scale) -> Values:
-    seconds = pick(scale, smoke=0.0, quick=1.0, full=4.0)
+    seconds = pick(scale, smoke=0.0, quick=0.7, full=4.0)
     requests = [Request("GET", f"{prefix}/redirects/{number}.bin") for number in range(NAMES)]
     ask = partial(run_load, target.port, lambda number: requests[number % NAMES], clients=CLIENTS)
     await ask(seconds=seconds / 4)  # What the first requests find out is not what is compared.

@@ -11,7 +11,7 @@ SIZE = 16 * KIB
 
 async def measure(target: Target, scale: Scale) -> Values:
     request = make_upload("/upload", SIZE)
-    seconds = pick(scale, smoke=0.0, quick=1.5, full=5.0)
+    seconds = pick(scale, smoke=0.0, quick=1.0, full=5.0)
     async with measuring(target) as values:
         load = await run_load(target.port, lambda _: request, clients=CLIENTS, seconds=seconds)
     return {

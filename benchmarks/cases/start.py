@@ -55,11 +55,7 @@ print(json.dumps(values))
 
 
 async def measure(target: Target, scale: Scale) -> Values:
-    await _start(target)  # Writes the bytecode, which an installed package has.
-    return await _start(target)
-
-
-async def _start(target: Target) -> Values:
+    # The round that warms up writes the bytecode, which an installed package has.
     process = await asyncio.create_subprocess_exec(
         target.interpreter,
         "-c",
