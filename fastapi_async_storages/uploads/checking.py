@@ -50,6 +50,7 @@ class CheckedUpload(HashedSource):
     ) -> None:
         self.file = file
         self.size = 0
+        self._is_measured = False
         self._rest = rest
         self._rules = rules
         self._announced_checksum = announced_checksum
@@ -61,7 +62,23 @@ class CheckedUpload(HashedSource):
             UploadRefusedError: When the upload breaks a rule after all.
             ConfigurationError: When a scanner does not pass on what it gets.
         """
-        return self._scan() if self._rules.scanners else self._measure()
+        return self._hash()
+
+    async def _hash(self) -> AsyncGenerator[bytes, None]:
+        # Behind the scanners: the checksum is that of the bytes that are stored.
+        passing = Checksum()
+        async with aclosing(self._scan() if self._rules.scanners else self._measure()) as chunks:
+            async for chunk in chunks:
+                await passing.update(chunk)
+                yield chunk
+        checksum = str(passing)
+        if self._announced_checksum not in (None, checksum):
+            raise ChecksumMismatchError(
+                f"{self.file.label} has other bytes than were announced, by its SHA-256.",
+                limit=self._announced_checksum,
+                received=checksum,
+            )
+        self.checksum = checksum
 
     async def _scan(self) -> AsyncGenerator[bytes, None]:
         passed = 0
@@ -74,7 +91,7 @@ class CheckedUpload(HashedSource):
             async for chunk in stream:
                 passed += len(chunk)
                 yield chunk
-        if passed != self.size or self.checksum is None:
+        if passed != self.size or not self._is_measured:
             raise ConfigurationError(
                 f"A scanner passed on {passed} bytes of {self.file.label} and got {self.size} or"
                 " more; it must yield every chunk."
@@ -82,25 +99,17 @@ class CheckedUpload(HashedSource):
 
     async def _measure(self) -> AsyncGenerator[bytes, None]:
         rules, filename = self._rules, self.file.filename
-        passing, tail = Checksum(), b""
+        tail = b""
         wants_tail = rules.restricts_type and may_be_polyglot(self.file.media_type)
         async for chunk in self._chunks():
             self.size += len(chunk)
             rules.check_growing_size(self.size, filename=filename)
-            await passing.update(chunk)
             if wants_tail:
                 tail = (tail + chunk[-TAIL_SIZE:])[-TAIL_SIZE:]
             yield chunk
         rules.check_size(self.size, filename=filename)
         rules.check_other_type(self.file, find_type_in_tail(tail))
-        checksum = str(passing)
-        if self._announced_checksum not in (None, checksum):
-            raise ChecksumMismatchError(
-                f"{self.file.label} has other bytes than were announced, by its SHA-256.",
-                limit=self._announced_checksum,
-                received=checksum,
-            )
-        self.checksum = checksum
+        self._is_measured = True
 
     async def _chunks(self) -> AsyncGenerator[bytes, None]:
         if self.file.head:

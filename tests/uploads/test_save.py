@@ -4,7 +4,7 @@ import io
 import logging
 import socket
 import threading
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,6 +29,7 @@ from fastapi_async_storages.http.problems import add_problem_handlers
 from fastapi_async_storages.keys import is_unique_name
 from fastapi_async_storages.lifespan import storage_lifespan
 from fastapi_async_storages.streams import ByteStream
+from fastapi_async_storages.uploads.incoming import IncomingFile
 from fastapi_async_storages.uploads.rules import ImageRules, UploadRules
 from fastapi_async_storages.uploads.save import save_upload
 from tests.asgi import open_client
@@ -87,6 +88,18 @@ async def test_the_storage_has_the_checksum_of_an_upload_of_many_chunks(storage:
 
     file = await save_upload(chunks(), storage)
     expected = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    assert file.info
+    assert file.info.checksum == expected
+    assert (await storage.get_info(file.name)).checksum == expected
+
+
+async def test_the_checksum_is_that_of_the_bytes_that_a_scanner_passes_on(storage: Storage) -> None:
+    async def mask(file: IncomingFile, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+        async for chunk in chunks:
+            yield chunk.replace(b"4111", b"****")
+
+    file = await save_upload(b"card 4111", storage, rules=UploadRules(scanners=[mask]))
+    expected = f"sha256:{hashlib.sha256(b'card ****').hexdigest()}"
     assert file.info
     assert file.info.checksum == expected
     assert (await storage.get_info(file.name)).checksum == expected
